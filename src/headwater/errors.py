@@ -226,11 +226,10 @@ class ForeignCheckpoint(HeadwaterError):
 
 
 class BadUrl(HeadwaterError, ValueError):
-    """The URL names no store that can be opened. Attributes: ``url`` (without its password), ``problem``, ``remedy``."""
+    """The URL names no store to open. Attributes: ``url`` (without its password), ``problem``, ``remedy``."""
 
     def __init__(self, url: str, problem: str, remedy: str) -> None:
         self.url = url
         self.problem = problem
         self.remedy = remedy
         super().__init__(f"{_shown(url)}: {problem}. {remedy}")
-

@@ -53,21 +53,6 @@ ExpectedVersion = Expected | int
 """``ANY``, ``NO_STREAM``, ``STREAM_EXISTS`` or the exact version (0 = no stream)."""
 
 
-def version_fits(expected: ExpectedVersion, version: int, *, deleted: bool) -> bool:
-    """Whether a stream at ``version`` (0 = never written) is as expected.
-
-    A deleted stream has no events to see, so it fits ``NO_STREAM`` and not ``STREAM_EXISTS``; its version goes on
-    counting, so it also fits that number.
-    """
-    if expected is ANY:
-        return True
-    if expected is NO_STREAM:
-        return version == 0 or deleted
-    if expected is STREAM_EXISTS:
-        return version > 0 and not deleted
-    return version == expected
-
-
 def _texts(name: str, values: Iterable[str]) -> tuple[str, ...]:
     if isinstance(values, str):
         raise InvalidQuery(f"{name} is the one text {values!r}", f"Give a list of texts: {name}=[{values!r}].")
@@ -78,7 +63,7 @@ def _texts(name: str, values: Iterable[str]) -> tuple[str, ...]:
 
 
 class QueryItem:
-    """One alternative of a query: one of ``types``, in one of ``streams``, in one of ``categories``, with **all** ``tags``.
+    """One alternative: one of ``types``, in one of ``streams``, in one of ``categories``, with **all** ``tags``.
 
     What is left out does not restrict. At least one must be given.
     """
@@ -149,7 +134,9 @@ class Query:
     def __init__(self, items: Iterable[QueryItem]) -> None:
         self.items = tuple(items)
         if not self.items:
-            raise InvalidQuery("a query without items", "Give at least one QueryItem; for every event, use Query.all().")
+            raise InvalidQuery(
+                "a query without items", "Give at least one QueryItem; for every event, use Query.all()."
+            )
 
     @classmethod
     def all(cls) -> Query:

@@ -1,0 +1,1 @@
+"""One room per technology; none knows another. ``headwater.connect`` finds them by the URL's scheme."""

@@ -1,0 +1,108 @@
+"""From a URL to an open store. Backends are found by name only, so a driver loads when its backend is opened."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Awaitable, Callable, Generator
+from importlib.metadata import entry_points
+from types import TracebackType
+from typing import Any
+
+from headwater.backend import Backend
+from headwater.errors import BadUrl, StoreUnavailable
+from headwater.limits import Limits
+from headwater.store import EventStore
+
+__all__ = ["BACKENDS", "connect", "open_store"]
+
+BACKENDS = {
+    "memory": "headwater.backends.memory:open",
+    "sqlite": "headwater.backends.sqlite:open",
+    "postgresql": "headwater.backends.postgres:open",
+    "postgres": "headwater.backends.postgres:open",
+}
+"""URL scheme → where the function is that opens it: ``async (url, limits) -> Backend``.
+
+Third parties add theirs as an entry point of the group ``headwater.backends``.
+"""
+
+_EXTRAS = {"headwater.backends.postgres": "postgres"}
+
+
+class _Connecting:
+    """What ``connect`` returns: ``async with`` it, or ``await`` it."""
+
+    def __init__(self, url: str, limits: Limits | None) -> None:
+        self._url = url
+        self._limits = limits
+        self._store: EventStore | None = None
+
+    def __await__(self) -> Generator[Any, None, EventStore]:
+        return open_store(self._url, self._limits).__await__()
+
+    async def __aenter__(self) -> EventStore:
+        self._store = await self
+        return self._store
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._store is not None:
+            await self._store.close()
+
+
+def connect(url: str, *, limits: Limits | None = None) -> _Connecting:
+    """Open the store at ``url``; made where it does not exist yet.
+
+    ``memory:``, ``sqlite:///file.db`` (``sqlite:////absolute/file.db``), ``postgresql://user@host/database?schema=name``.
+
+    Use ``async with connect(url) as store:``, or ``store = await connect(url)`` and ``await store.close()``.
+    Raises ``BadUrl``, ``StoreUnavailable`` and ``CorruptStore``.
+    """
+    return _Connecting(url, limits)
+
+
+async def open_store(url: str, limits: Limits | None = None) -> EventStore:
+    """The open store at ``url``: ``connect`` without its ``async with``."""
+    opener = _opener(url)
+    limits = limits or Limits()
+    return EventStore(await opener(url, limits), limits)
+
+
+def _opener(url: str) -> Callable[[str, Limits], Awaitable[Backend]]:
+    if not isinstance(url, str) or not (scheme := re.match(r"([a-z][a-z0-9+.-]*):", url)):
+        raise BadUrl(str(url), "it does not start with a scheme", f"Start it with one of: {_schemes()}.")
+    name = scheme[1]
+    if name in BACKENDS:
+        return _loaded(BACKENDS[name])
+    for entry in entry_points(group="headwater.backends", name=name):
+        opener: Callable[[str, Limits], Awaitable[Backend]] = entry.load()
+        return opener
+    raise BadUrl(redacted(url), f"no backend answers to {name!r}", f"Start it with one of: {_schemes()}.")
+
+
+def _loaded(target: str) -> Callable[[str, Limits], Awaitable[Backend]]:
+    module, _, function = target.partition(":")
+    try:
+        opener: Callable[[str, Limits], Awaitable[Backend]] = getattr(importlib.import_module(module), function)
+    except ModuleNotFoundError as missing:
+        if module not in _EXTRAS or (missing.name or "").startswith("headwater"):
+            raise
+        raise StoreUnavailable(
+            f"the package {missing.name!r} is not installed",
+            f"Install the extra: pip install 'headwater[{_EXTRAS[module]}]'.",
+            transient=False,
+        ) from None
+    return opener
+
+
+def _schemes() -> str:
+    third_parties = {entry.name for entry in entry_points(group="headwater.backends")}
+    return ", ".join(f"{name}:" for name in (*BACKENDS, *sorted(third_parties)))
+
+
+def redacted(url: str) -> str:
+    """The URL without its password, so that it may be shown."""
+    shown = re.sub(r"(//[^/:@]*):[^@/]*@", r"\1:***@", url)
+    return re.sub(r"(?i)((?:password|passwd|secret|token)=)[^&]*", r"\1***", shown)

@@ -1,0 +1,97 @@
+-- Headwater's schema for SQLite, version 1. Applied in one transaction when the file is made.
+--
+-- Texts stand in full in every row (no surrogate keys), so that the file can be read with any SQLite tool in ten
+-- years: select * from events where stream = 'loan-173688' order by version.
+
+-- Facts about the store itself: identity (a UUID that checkpoints carry), created_us.
+create table meta (
+    key text primary key,
+    value text not null
+) without rowid;
+
+-- The log. One row an event; position is the row id, so reading the log in order is reading the table in order.
+-- data and metadata are text where they are JSON (so json_extract works on them), else blobs.
+-- Times are microseconds since 1970-01-01 UTC. tags are joined with line feeds; event_tags makes them searchable.
+create table events (
+    position integer primary key,
+    stream text,
+    version integer not null,
+    id blob not null,
+    type text not null,
+    data blob not null,
+    metadata text not null default '',
+    tags text not null default '',
+    content_type text,                            -- null = application/json
+    recorded_us integer not null,
+    occurred_us integer,
+    category text as (substr(stream, 1, instr(stream || '-', '-') - 1)) virtual
+);
+
+-- Reading a stream in order of version; and no version twice, whatever a writer believed.
+create unique index events_by_stream on events (stream, version) where stream is not null;
+
+-- Recognising a retry, and finding an event by its id; no id twice.
+create unique index events_by_id on events (id);
+
+-- Queries and append conditions by type, in order of position (every index ends with the row id).
+create index events_by_type on events (type);
+
+-- Queries by category, in order of position.
+create index events_by_category on events (category) where stream is not null;
+
+-- Queries and append conditions by tag, in order of position; the type stands here too, so that the usual boundary
+-- (one tag, some types) is answered from this table alone.
+create table event_tags (
+    tag text not null,
+    position integer not null,
+    type text not null,
+    primary key (tag, position)
+) without rowid;
+
+-- Where each stream is, and what its readers may see. state: 0 open, 1 deleted, 2 tombstoned.
+-- A name can be here without an event (version 0) only when it was tombstoned unused.
+create table streams (
+    name text primary key,
+    version integer not null,
+    state integer not null default 0,
+    hidden_through integer not null default 0,    -- versions up to here were deleted
+    truncate_before integer not null default 0,
+    max_age_us integer,
+    max_count integer,
+    created_us integer not null,
+    last_us integer not null
+) without rowid;
+
+-- Folded states beside the log, the latest of each name.
+create table snapshots (
+    name text primary key,
+    version integer not null,
+    state blob not null,
+    content_type text not null,
+    schema text not null,
+    saved_us integer not null
+) without rowid;
+
+-- How far each named consumer has come.
+create table checkpoints (
+    name text primary key,
+    position integer not null,
+    saved_us integer not null
+) without rowid;
+
+-- Append-only, enforced: what is stored is never changed and never removed.
+create trigger events_never_change before update on events begin
+    select raise(abort, 'headwater: events are append-only, they are never changed');
+end;
+
+create trigger events_never_go before delete on events begin
+    select raise(abort, 'headwater: events are append-only, they are never removed');
+end;
+
+create trigger event_tags_never_change before update on event_tags begin
+    select raise(abort, 'headwater: events are append-only, their tags are never changed');
+end;
+
+create trigger event_tags_never_go before delete on event_tags begin
+    select raise(abort, 'headwater: events are append-only, their tags are never removed');
+end;

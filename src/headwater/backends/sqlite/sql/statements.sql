@@ -1,0 +1,49 @@
+-- Every statement of the SQLite backend that is longer than a line, by name. Parameters are named or in order (?).
+
+-- name: insert_event
+-- One row of the log. Refused by events_by_id where the id is stored already: a retry.
+insert into events (position, stream, version, id, type, data, metadata, tags, content_type, recorded_us, occurred_us)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: insert_tag
+insert into event_tags (tag, position, type) values (?, ?, ?);
+
+-- name: move_stream
+-- The stream's new version; an append re-opens a deleted stream, whose hidden events stay hidden.
+insert into streams (name, version, created_us, last_us) values (?, ?, ?, ?)
+on conflict (name) do update set version = excluded.version, last_us = excluded.last_us, state = 0;
+
+-- name: delete_stream
+insert into streams (name, version, state, hidden_through, created_us, last_us)
+values (:name, :version, :state, :version, :now, :now)
+on conflict (name) do update set state = excluded.state, hidden_through = excluded.hidden_through;
+
+-- name: set_policy
+update streams set truncate_before = :truncate_before, max_age_us = :max_age_us, max_count = :max_count
+where name = :name;
+
+-- name: stream_columns
+select name, version, state, hidden_through, truncate_before, max_age_us, max_count, created_us, last_us from streams;
+
+-- name: event_columns
+-- The order of headwater.events.Event's fields. The casts give bytes for text and blob alike.
+select position, stream, version, id, type, cast(data as blob), cast(metadata as blob), tags, content_type,
+       recorded_us, occurred_us
+from events;
+
+-- name: first_recorded
+-- The first version of a stream, from a version on, that was recorded at or after a time.
+select min(version) from events where stream = ? and version >= ? and recorded_us >= ?;
+
+-- name: count_categories
+select substr(name, 1, instr(name || '-', '-') - 1) as category, count(*)
+from streams group by category order by category;
+
+-- name: save_snapshot
+insert or replace into snapshots (name, version, state, content_type, schema, saved_us) values (?, ?, ?, ?, ?, ?);
+
+-- name: load_snapshot
+select name, version, state, content_type, schema, saved_us from snapshots where name = ?;
+
+-- name: save_checkpoint
+insert or replace into checkpoints (name, position, saved_us) values (?, ?, ?);

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -171,9 +172,10 @@ class EventStore(_Writing):
 
         A stream that does not exist, or was deleted, has none. Holds one page of events at a time.
         """
-        async for events in self._stream_pages(stream, after, before, limit, backwards):
-            for event in events:
-                yield event
+        async with aclosing(self._stream_pages(stream, after, before, limit, backwards)) as pages:
+            async for events in pages:
+                for event in events:
+                    yield event
 
     async def read_all(
         self,
@@ -190,13 +192,14 @@ class EventStore(_Writing):
         handed out only once nothing can appear before it any more. ``after`` may be a ``Checkpoint`` of this store
         (else ``ForeignCheckpoint``). Holds one page of events at a time.
         """
-        async for events in self._log_pages(after, before, query, limit, backwards):
-            for event in events:
-                yield event
+        async with aclosing(self._log_pages(after, before, query, limit, backwards)) as pages:
+            async for events in pages:
+                for event in events:
+                    yield event
 
     def _stream_pages(
         self, stream: str, after: int, before: int | None, limit: int | None, backwards: bool
-    ) -> AsyncIterator[list[Event]]:
+    ) -> AsyncGenerator[list[Event], None]:
         checked_name("stream name", stream, "stream_name_bytes_max", self._limits.stream_name_bytes_max)
 
         async def fetch(after: int, before: int | None, most: int) -> Page:
@@ -211,7 +214,7 @@ class EventStore(_Writing):
         query: Query | None,
         limit: int | None,
         backwards: bool,
-    ) -> AsyncIterator[list[Event]]:
+    ) -> AsyncGenerator[list[Event], None]:
         if query is not None:
             _check_query(query, self._limits)
         start = await self._position_of(after) if isinstance(after, Checkpoint) else after
@@ -219,8 +222,9 @@ class EventStore(_Writing):
         async def fetch(after: int, before: int | None, most: int) -> Page:
             return await self._backend.read_all(query, after, before, most, backwards)
 
-        async for events in self._pages(fetch, start, before, limit, backwards):
-            yield events
+        async with aclosing(self._pages(fetch, start, before, limit, backwards)) as pages:
+            async for events in pages:
+                yield events
 
     async def _pages(
         self,
@@ -229,7 +233,7 @@ class EventStore(_Writing):
         before: int | None,
         limit: int | None,
         backwards: bool,
-    ) -> AsyncIterator[list[Event]]:
+    ) -> AsyncGenerator[list[Event], None]:
         """Pages until the end or the limit. A page shrinks where events are large, so that memory stays bounded."""
         _check_place("after", after)
         _check_place("before", before)
@@ -279,13 +283,14 @@ class EventStore(_Writing):
         self, *, category: str | None = None, prefix: str | None = None, after: str = ""
     ) -> AsyncIterator[StreamInfo]:
         """The streams in order of name, from the first after ``after``; only a category or a prefix where given."""
-        async for infos in self._stream_infos(category, prefix, after):
-            for info in infos:
-                yield info
+        async with aclosing(self._stream_infos(category, prefix, after)) as pages:
+            async for infos in pages:
+                for info in infos:
+                    yield info
 
     async def _stream_infos(
         self, category: str | None, prefix: str | None, after: str
-    ) -> AsyncIterator[list[StreamInfo]]:
+    ) -> AsyncGenerator[list[StreamInfo], None]:
         most = self._limits.page_events_max
         while infos := await self._backend.streams(category, prefix, after, most):
             yield infos

@@ -20,15 +20,16 @@ _encode = msgspec.json.Encoder().encode
 
 def checked_name(kind: str, text: object, limit: str, most: int) -> str:
     """``text``, if it can name a stream, type or tag in every backend: not empty, printable, within ``most`` bytes."""
+    if isinstance(text, str) and 0 < len(text) <= most and text.isascii() and text.isprintable():
+        return text
     if not isinstance(text, str) or not text:
         raise InvalidEvent(f"the {kind} is {text!r}", "Give a text that is not empty.")
-    if not text.isascii() or not text.isprintable():
-        bad = _UNSTORABLE.search(text)
-        if bad:
-            raise InvalidEvent(
-                f"the {kind} {text[:80]!r} holds the character {bad.group()!r}",
-                "Control characters and lone surrogates can't stand in names.",
-            )
+    bad = _UNSTORABLE.search(text)
+    if bad:
+        raise InvalidEvent(
+            f"the {kind} {text[:80]!r} holds the character {bad.group()!r}",
+            "Control characters and lone surrogates can't stand in names.",
+        )
     size = len(text) if text.isascii() else len(text.encode())
     if size > most:
         raise TooLarge(f"the {kind} {text[:40]!r}… (in bytes)", size, limit, most)

@@ -169,8 +169,8 @@ class SQLiteBackend:
 
     async def set_policy(self, stream: str, policy: StreamPolicy) -> None:
         def work(transaction: Transaction) -> None:
-            version, state = transaction.head_of(stream)
-            check_deletion(stream, ANY, version, state, tombstone=False)
+            head = transaction.heads.of(stream)
+            check_deletion(stream, ANY, head.version, head.state, tombstone=False)
             max_age_us = None if policy.max_age is None else policy.max_age // timedelta(microseconds=1)
             values = {"truncate_before": policy.truncate_before, "max_age_us": max_age_us}
             values |= {"max_count": policy.max_count}
@@ -181,9 +181,9 @@ class SQLiteBackend:
 
     async def delete_stream(self, stream: str, expected: ExpectedVersion, tombstone: bool) -> None:
         def work(transaction: Transaction) -> None:
-            version, state = transaction.head_of(stream)
-            check_deletion(stream, expected, version, state, tombstone=tombstone)
-            transaction.delete(stream, version, "tombstoned" if tombstone else "deleted")
+            head = transaction.heads.of(stream)
+            check_deletion(stream, expected, head.version, head.state, tombstone=tombstone)
+            transaction.delete(stream, "tombstoned" if tombstone else "deleted")
 
         await self._write(work)
 

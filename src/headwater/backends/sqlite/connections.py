@@ -72,7 +72,6 @@ def connection_to(file: StoreFile, *, writing: bool) -> sqlite3.Connection:
         connection.execute("pragma cache_size = -65536")
         if writing:
             connection.execute("pragma synchronous = full")
-            connection.execute("pragma wal_autocheckpoint = 4000")
             connection.execute("pragma journal_size_limit = 67108864")
         else:
             connection.execute("pragma query_only = on")

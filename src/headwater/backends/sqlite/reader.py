@@ -33,17 +33,18 @@ def read_stream(
     connection: sqlite3.Connection, stream: str, after: int, before: int | None, limit: int, backwards: bool
 ) -> Page:
     """A page of a stream: what its policy lets be seen."""
-    info = stream_info(connection, stream)
-    if info is None:
+    row = connection.execute(f"{statement('stream_columns')} where name = ?", (stream,)).fetchone()
+    if row is None:
         return Page([], after, False)
+    info = _info(connection, row)
     first = max(after + 1, info.first_version)
     order = "desc" if backwards else "asc"
     sql = (
-        f"{statement('event_columns')} where stream = ? and version >= ? and version < ? "
+        f"{statement('event_columns')} where stream_number = ? and version >= ? and version < ? "
         f"order by version {order} limit ?"
     )
     end = END if before is None else before
-    events = _events(connection.execute(sql, (stream, first, end, limit)))
+    events = _events(connection.execute(sql, (row[1], first, end, limit)))
     if len(events) == limit and events:
         return Page(events, events[-1].version, True)
     return Page(events, first if backwards else max(after, info.version), False)
@@ -116,13 +117,15 @@ def _where(branch: Branch, after: int, end: int) -> tuple[str, list[Any]]:
         return _where_tagged(branch, after, end)
     terms = ["position > ?", "position < ?"]
     parameters: list[Any] = [after, end]
-    for column in ("stream", "type", "category"):
-        value = getattr(branch, column)
-        if value is not None:
-            terms.append(f"{column} = ?")
-            parameters.append(value)
-    if branch.stream is not None or branch.category is not None:
-        terms.append("stream is not null")  # as the partial indexes ask
+    if branch.stream is not None:
+        terms.append("stream_number = (select number from streams where name = ?)")
+        parameters.append(branch.stream)
+    if branch.type is not None:
+        terms.append("type = ?")
+        parameters.append(branch.type)
+    if branch.category is not None:
+        terms.append("category = ? and stream is not null")  # as the partial index asks
+        parameters.append(branch.category)
     _restrict(terms, parameters, "type", branch.with_types)
     _restrict(terms, parameters, "category", branch.with_categories)
     return " and ".join(terms), parameters
@@ -198,20 +201,21 @@ def stream_infos(
 
 
 def _info(connection: sqlite3.Connection, row: tuple[Any, ...]) -> StreamInfo:
-    name, version, state, hidden_through, truncate_before, max_age_us, max_count, created_us, last_us = row
+    name, number, state, hidden_through, truncate_before, max_age_us, max_count, created_us, version, last_us = row
+    version = version or 0
     first = max(hidden_through + 1, truncate_before, 1)
     if max_count is not None:
         first = max(first, version - max_count + 1)
     if max_age_us is not None:
         oldest_us = now_us() - max_age_us
-        first = connection.execute(statement("first_recorded"), (name, first, oldest_us)).fetchone()[0] or version + 1
+        first = connection.execute(statement("first_recorded"), (number, first, oldest_us)).fetchone()[0] or version + 1
     return StreamInfo(
         name,
         category_of(name),
         version,
         min(first, version + 1),
         created_us,
-        last_us,
+        last_us or created_us,
         STATES[state],
         StreamPolicy(truncate_before, None if max_age_us is None else timedelta(microseconds=max_age_us), max_count),
     )

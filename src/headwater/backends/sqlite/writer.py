@@ -11,11 +11,13 @@ transaction is rolled back and its units are run again, each alone and after loo
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from functools import cache
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from headwater.appending import Place, check_expected, first_result
 from headwater.backend import Appended, StreamState, Write
@@ -31,22 +33,73 @@ __all__ = ["Transaction", "Writer"]
 T = TypeVar("T")
 _Unit = tuple[Callable[["Transaction"], Any], Reply[Any]]
 
+HEADS_MAX = 100_000
+"""Streams whose heads are remembered: about 20 MB at most."""
+
+ROWS_AT_ONCE = (64, 32, 16, 8, 4, 2, 1)
+"""How many rows an insert statement takes; 64 events have 768 values, under the 999 that any SQLite takes."""
+
 GROUP_UNITS_MAX = 1_000
 """Units committed together at most: bounds how long the first one waits for the last one's turn."""
+
+
+class Head(NamedTuple):
+    """Where a stream is."""
+
+    number: int | None
+    """As the ``streams`` table numbers it; None for a name that never had an event."""
+    version: int
+    state: StreamState
+
+
+NO_HEAD = Head(None, 0, "open")
+
+
+class Heads:
+    """Where the log and the streams are, remembered from one transaction to the next while nobody else writes."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._data_version = -1
+        self._streams: dict[str, Head] = {}
+        self.position = 0
+
+    def refresh(self) -> None:
+        """Inside a transaction: forget everything if another connection has committed since the last one."""
+        data_version = self._connection.execute("pragma data_version").fetchone()[0]
+        if data_version != self._data_version or len(self._streams) > HEADS_MAX:
+            self._streams.clear()
+            self.position = self._connection.execute("select max(position) from events").fetchone()[0] or 0
+            self._data_version = data_version
+
+    def forget(self) -> None:
+        """After a rollback: nothing remembered is sure."""
+        self._data_version = -1
+
+    def of(self, stream: str) -> Head:
+        """The stream's head, with what the transaction under way did to it."""
+        head = self._streams.get(stream)
+        if head is None:
+            row = self._connection.execute(statement("stream_head"), (stream,)).fetchone()
+            head = self._streams[stream] = Head(row[0], row[1] or 0, STATES[row[2]]) if row else NO_HEAD
+        return head
+
+    def move(self, stream: str, head: Head) -> None:
+        """The transaction under way puts the stream there."""
+        self._streams[stream] = head
 
 
 class Transaction:
     """What the units of one commit share: where the log and the streams are, and the rows not yet written."""
 
-    def __init__(self, connection: sqlite3.Connection, *, look_ids_up: bool) -> None:
+    def __init__(self, connection: sqlite3.Connection, heads: Heads, *, look_ids_up: bool) -> None:
         self.connection = connection
+        self.heads = heads
         self.now_us = now_us()
         self._look_ids_up = look_ids_up
-        self._position: int | None = None
-        self._heads: dict[str, tuple[int, StreamState]] = {}
         self._events: list[tuple[Any, ...]] = []
         self._tags: list[tuple[str, int, str]] = []
-        self._moved: dict[str, int] = {}
+        self._opened: list[tuple[str, int, int]] = []
 
     def append(self, writes: Sequence[Write]) -> list[Appended]:
         """Collect the rows of an append that may be made; refuse it before any row otherwise."""
@@ -63,8 +116,8 @@ class Transaction:
 
     def _check(self, write: Write) -> None:
         if write.stream is not None:
-            version, state = self.head_of(write.stream)
-            check_expected(write.stream, write.expected, version, state)
+            head = self.heads.of(write.stream)
+            check_expected(write.stream, write.expected, head.version, head.state)
         if write.condition is not None:
             self.flush()
             position = first_match(self.connection, write.condition.fail_if_match, write.condition.after)
@@ -72,40 +125,37 @@ class Transaction:
                 raise AppendConditionFailed(write.condition, position)
 
     def _collect(self, write: Write) -> Appended:
-        position = self._last_position()
-        version = 0 if write.stream is None else self.head_of(write.stream)[0]
-        step = 0 if write.stream is None else 1
-        for record in write.records:
-            position += 1
-            version += step
-            self._events.append(_row(position, write.stream, version, record, self.now_us))
-            if record.tags:
-                self._tags.extend([(tag, position, record.type) for tag in record.tags])
-        self._position = position
-        if write.stream is not None:
-            self._heads[write.stream] = (version, "open")
-            self._moved[write.stream] = version
+        if write.stream is None:
+            return Appended(0, self._add_rows(None, None, 0, write.records))
+        number, version, state = self.heads.of(write.stream)
+        if number is None or state != "open":
+            number = number or self.heads.position + 1
+            self._opened.append((write.stream, number, self.now_us))
+        position = self._add_rows(write.stream, number, version, write.records)
+        version += len(write.records)
+        self.heads.move(write.stream, Head(number, version, "open"))
         return Appended(version, position)
 
-    def _last_position(self) -> int:
-        if self._position is None:
-            self._position = self.connection.execute("select max(position) from events").fetchone()[0] or 0
-        return self._position
+    def _add_rows(self, stream: str | None, number: int | None, version: int, records: Sequence[EventRecord]) -> int:
+        """Collect the rows of events that follow ``version``; the position of the last one."""
+        position = self.heads.position
+        step = 0 if stream is None else 1
+        for record in records:
+            position += 1
+            version += step
+            self._events.append(_row(position, stream, number, version, record, self.now_us))
+            if record.tags:
+                self._tags.extend([(tag, position, record.type) for tag in record.tags])
+        self.heads.position = position
+        return position
 
-    def head_of(self, stream: str) -> tuple[int, StreamState]:
-        """The stream's version and state, with what this transaction did to it."""
-        head = self._heads.get(stream)
-        if head is None:
-            row = self.connection.execute("select version, state from streams where name = ?", (stream,)).fetchone()
-            head = self._heads[stream] = (row[0], STATES[row[1]]) if row else (0, "open")
-        return head
-
-    def delete(self, stream: str, version: int, state: StreamState) -> None:
+    def delete(self, stream: str, state: StreamState) -> None:
         """Hide the stream's events so far."""
         self.flush()
-        values = {"name": stream, "version": version, "state": STATES.index(state), "now": self.now_us}
+        head = self.heads.of(stream)
+        values = {"name": stream, "version": head.version, "state": STATES.index(state), "now": self.now_us}
         self.connection.execute(statement("delete_stream"), values)
-        self._heads[stream] = (version, state)
+        self.heads.move(stream, Head(head.number, head.version, state))
 
     def _places(self, writes: Sequence[Write]) -> dict[bytes, Place]:
         """Which of the ids are stored, and where."""
@@ -123,23 +173,39 @@ class Transaction:
         """Write the collected rows, so that statements of this transaction see them."""
         if not self._events:
             return
-        execute = self.connection.executemany
-        execute(statement("insert_event"), self._events)
-        if self._tags:
-            execute(statement("insert_tag"), self._tags)
-        if self._moved:
-            moved = [(name, version, self.now_us, self.now_us) for name, version in self._moved.items()]
-            execute(statement("move_stream"), moved)
-        self._events, self._tags, self._moved = [], [], {}
+        _insert(self.connection, "insert_event", self._events)
+        _insert(self.connection, "insert_tag", self._tags)
+        _insert(self.connection, "open_stream", self._opened)
+        self._events, self._tags, self._opened = [], [], []
 
 
-def _row(position: int, stream: str | None, version: int, record: EventRecord, recorded_us: int) -> tuple[Any, ...]:
+def _insert(connection: sqlite3.Connection, name: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Write rows in few statements: each one lets go of the interpreter lock, and may wait long to have it back."""
+    start = 0
+    for count in ROWS_AT_ONCE:
+        while len(rows) - start >= count:
+            values = [value for row in rows[start : start + count] for value in row]
+            connection.execute(_with_rows(name, count), values)
+            start += count
+
+
+@cache
+def _with_rows(name: str, count: int) -> str:
+    """The insert statement of this name, for so many rows."""
+    insert, values, rest = re.split(r"(values \([?, ]+\))", statement(name))
+    return insert + values + f", {values.removeprefix('values ')}" * (count - 1) + rest
+
+
+def _row(
+    position: int, stream: str | None, number: int | None, version: int, record: EventRecord, recorded_us: int
+) -> tuple[Any, ...]:
     kind = record.content_type
     plain = kind == JSON
     data = record.data.decode() if plain or is_json(kind) else record.data
     return (
         position,
         stream,
+        number,
         version,
         record.id,
         record.type,
@@ -157,6 +223,7 @@ class Writer:
 
     def __init__(self, connection: sqlite3.Connection, file: StoreFile, committed: Callable[[], None]) -> None:
         self._connection = connection
+        self._heads = Heads(connection)
         self._file = file
         self._committed = committed
         self._queue: SimpleQueue[_Unit | None] = SimpleQueue()
@@ -230,11 +297,13 @@ class Writer:
         connection = self._connection
         begin(connection, self._file)
         try:
-            transaction = Transaction(connection, look_ids_up=look_ids_up)
+            self._heads.refresh()
+            transaction = Transaction(connection, self._heads, look_ids_up=look_ids_up)
             outcomes = [_outcome(work, transaction) for work, _ in units]
             transaction.flush()
             connection.execute("commit")
         except BaseException:
+            self._heads.forget()
             if connection.in_transaction:
                 connection.execute("rollback")
             raise

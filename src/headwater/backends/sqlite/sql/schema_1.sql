@@ -15,6 +15,7 @@ create table meta (
 create table events (
     position integer primary key,
     stream text,
+    stream_number integer,                        -- streams.number of that stream
     version integer not null,
     id blob not null,
     type text not null,
@@ -27,8 +28,9 @@ create table events (
     category text as (substr(stream, 1, instr(stream || '-', '-') - 1)) virtual
 );
 
--- Reading a stream in order of version; and no version twice, whatever a writer believed.
-create unique index events_by_stream on events (stream, version) where stream is not null;
+-- Reading a stream in order of version, finding its last one; and no version twice, whatever a writer believed.
+-- By number, not by name: this index is written at a random place by every append, so its size is what appends cost.
+create unique index events_by_stream on events (stream_number, version) where stream_number is not null;
 
 -- Recognising a retry, and finding an event by its id; no id twice.
 create unique index events_by_id on events (id);
@@ -48,18 +50,18 @@ create table event_tags (
     primary key (tag, position)
 ) without rowid;
 
--- Where each stream is, and what its readers may see. state: 0 open, 1 deleted, 2 tombstoned.
--- A name can be here without an event (version 0) only when it was tombstoned unused.
+-- The streams, and what their readers may see. A stream's version is that of its last event: nothing is kept here
+-- that an append would have to change. number: the position of the stream's first event, so it is unique.
+-- state: 0 open, 1 deleted, 2 tombstoned (a name that was tombstoned unused has no number).
 create table streams (
     name text primary key,
-    version integer not null,
+    number integer,
     state integer not null default 0,
     hidden_through integer not null default 0,    -- versions up to here were deleted
     truncate_before integer not null default 0,
     max_age_us integer,
     max_count integer,
-    created_us integer not null,
-    last_us integer not null
+    created_us integer not null
 ) without rowid;
 
 -- Folded states beside the log, the latest of each name.

@@ -16,7 +16,8 @@ from headwater.backend import Appended, Capabilities, Page, Snapshot, StreamInfo
 from headwater.backends.sqlite import reader
 from headwater.backends.sqlite.connections import StoreFile, connection_to, faults_of, parse_url
 from headwater.backends.sqlite.schema import prepare, statement
-from headwater.backends.sqlite.writer import Transaction, Writer
+from headwater.backends.sqlite.transaction import Transaction
+from headwater.backends.sqlite.writer import Writer
 from headwater.errors import NotSupported, StoreUnavailable
 from headwater.events import Event, now_us
 from headwater.limits import Limits

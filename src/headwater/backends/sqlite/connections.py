@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import sqlite3
 import time
@@ -15,6 +16,11 @@ import msgspec
 from headwater.errors import BadUrl, CorruptStore, HeadwaterError, StoreUnavailable
 
 __all__ = ["StoreFile", "begin", "connection_to", "faults_of", "parse_url"]
+
+WRITER_CACHE_BYTES = 67_108_864
+"""Pages the writer keeps: the upper levels of every index of a store of many millions of events."""
+READER_CACHE_BYTES = 8_388_608
+"""Pages a reader keeps. The operating system caches the file; what is read once need not be kept twice."""
 
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _CORRUPT = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -55,7 +61,7 @@ def parse_url(url: str) -> StoreFile:
 
 def connection_to(file: StoreFile, *, writing: bool) -> sqlite3.Connection:
     """A new connection, usable from any thread (one at a time). A reader's can't write, whatever happens."""
-    if not file.path.parent.is_dir():
+    if not os.path.isdir(file.path.parent):  # which is False, not an error, where we may not look
         raise StoreUnavailable(
             f"the folder {file.path.parent} does not exist", "Make it, or name another file.", transient=False
         )
@@ -69,7 +75,7 @@ def connection_to(file: StoreFile, *, writing: bool) -> sqlite3.Connection:
             timeout=0 if writing else file.busy_seconds,
             cached_statements=256,
         )
-        connection.execute("pragma cache_size = -65536")
+        connection.execute(f"pragma cache_size = -{(WRITER_CACHE_BYTES if writing else READER_CACHE_BYTES) // 1024}")
         if writing:
             connection.execute("pragma synchronous = full")
             connection.execute("pragma journal_size_limit = 67108864")

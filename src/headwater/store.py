@@ -321,9 +321,9 @@ class EventStore(_Writing):
         ``WrongExpectedVersion`` where there is no such stream.
         """
         for name, value, least in (("truncate_before", truncate_before, 0), ("max_count", max_count, 1)):
-            if value is not None and (not isinstance(value, int) or value < least):
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
                 raise InvalidQuery(f"{name} is {value!r}", f"Give a number from {least} up, or None.")
-        if max_age is not None and max_age <= timedelta(0):
+        if max_age is not None and (not isinstance(max_age, timedelta) or max_age <= timedelta(0)):
             raise InvalidQuery(f"max_age is {max_age!r}", "Give a positive timedelta, or None.")
         checked_name("stream name", stream, "stream_name_bytes_max", self._limits.stream_name_bytes_max)
         await self._backend.set_policy(stream, StreamPolicy(truncate_before or 0, max_age, max_count))

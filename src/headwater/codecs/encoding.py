@@ -103,7 +103,7 @@ def _encode_data(event: NewEvent) -> tuple[bytes, str]:
     if is_json(content_type):
         try:
             msgspec.json.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidEvent(
                 f"event {event.type!r} says {content_type!r}, but its bytes are not JSON: {error}",
                 "Give valid JSON, or the content type that the bytes have.",

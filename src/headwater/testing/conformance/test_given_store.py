@@ -1,0 +1,21 @@
+"""The suite over the store of ``--store-url``; see the package."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from headwater.testing.conformance import Conformance
+
+
+class TestGivenStore(Conformance):
+    """Run by ``pytest --pyargs headwater.testing.conformance --store-url URL``."""
+
+    @pytest.fixture
+    def store_url(self, request: pytest.FixtureRequest) -> str:
+        """The URL of the option, with ``{unique}`` replaced by a text of this test's own."""
+        url = request.config.getoption("--store-url")
+        if url is None:
+            pytest.skip("no --store-url was given")
+        return str(url).replace("{unique}", f"t{uuid.uuid4().hex[:16]}")

@@ -29,6 +29,7 @@ from headwater.testing.conformance.idempotency import IdempotencyPromises
 from headwater.testing.conformance.lifecycle import LifecyclePromises
 from headwater.testing.conformance.memory import MemoryPromises
 from headwater.testing.conformance.order import OrderPromises
+from headwater.testing.conformance.processes import ProcessPromises
 from headwater.testing.conformance.queries import QueryPromises
 from headwater.testing.conformance.read import ReadPromises
 from headwater.testing.conformance.refusals import Refusals
@@ -53,5 +54,6 @@ class Conformance(
     Refusals,
     ConcurrencyPromises,
     MemoryPromises,
+    ProcessPromises,
 ):
     """All promises. Inherit from it, and give the fixture ``store_url``: the URL of a store that is new each time."""

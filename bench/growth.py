@@ -1,4 +1,4 @@
-"""What a single append costs at 10,000,000 events, against the same at 100,000. Takes some minutes and 10 GB of disk."""
+"""What a single append costs at 10,000,000 events, against the same at 100,000. Takes minutes, and 10 GB of disk."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from headwater.backend import Appended, StreamState, Write
 from headwater.backends.sqlite.reader import first_match
 from headwater.backends.sqlite.schema import STATES, statement
 from headwater.errors import AppendConditionFailed, AppendRefused
-from headwater.events import JSON, EventRecord, is_json, now_us
+from headwater.events import JSON, EventRecord, category_of, is_json, now_us
 
 __all__ = ["Head", "Heads", "Transaction"]
 
@@ -26,7 +26,7 @@ HEADS_MAX = 100_000
 """Streams whose heads are remembered: about 20 MB at most."""
 
 ROWS_AT_ONCE = (64, 32, 16, 8, 4, 2, 1)
-"""How many rows an insert statement takes; 64 events have 768 values, under the 999 that any SQLite takes."""
+"""How many rows an insert statement takes; 64 events have 832 values, under the 999 that any SQLite takes."""
 
 
 class Head(NamedTuple):
@@ -48,6 +48,7 @@ class Heads:
         self._connection = connection
         self._data_version = -1
         self._streams: dict[str, Head] = {}
+        self._kinds: dict[tuple[str | None, str], int] = {}
         self.position = 0
 
     def refresh(self) -> None:
@@ -55,6 +56,7 @@ class Heads:
         data_version = self._connection.execute("pragma data_version").fetchone()[0]
         if data_version != self._data_version or len(self._streams) > HEADS_MAX:
             self._streams.clear()
+            self._kinds.clear()
             self.position = self._connection.execute("select max(position) from events").fetchone()[0] or 0
             self._data_version = data_version
 
@@ -70,6 +72,20 @@ class Heads:
             head = self._streams[stream] = Head(row[0], row[1] or 0, STATES[row[2]]) if row else NO_HEAD
         return head
 
+    def kind_of(self, category: str | None, type: str) -> int:
+        """The number of this category and type, a new one where they were never seen together."""
+        kind = self._kinds.get((category, type))
+        if kind is None:
+            find = "select number from kinds where type = ? and category is ?"
+            row = self._connection.execute(find, (type, category)).fetchone()
+            kind = self._kinds[category, type] = row[0] if row else self._new_kind(category, type)
+        return kind
+
+    def _new_kind(self, category: str | None, type: str) -> int:
+        cursor = self._connection.execute("insert into kinds (type, category) values (?, ?)", (type, category))
+        assert cursor.lastrowid is not None
+        return cursor.lastrowid
+
     def move(self, stream: str, head: Head) -> None:
         """The transaction under way puts the stream there."""
         self._streams[stream] = head
@@ -84,7 +100,7 @@ class Transaction:
         self.now_us = now_us()
         self._look_ids_up = look_ids_up
         self._events: list[tuple[Any, ...]] = []
-        self._tags: list[tuple[str, int, str]] = []
+        self._tags: list[tuple[str, int, int]] = []
         self._opened: list[tuple[str, int, int]] = []
 
     def append(self, writes: Sequence[Write]) -> list[Appended]:
@@ -126,12 +142,17 @@ class Transaction:
         """Collect the rows of events that follow ``version``; the position of the last one."""
         position = self.heads.position
         step = 0 if stream is None else 1
+        category = None if stream is None else category_of(stream)
         for record in records:
             position += 1
             version += step
-            self._events.append(_row(position, stream, number, version, record, self.now_us))
+            kind = self.heads.kind_of(category, record.type)
+            place = (position, stream, number, version)
+            self._events.append(
+                (*place, record.id, record.type, kind, *_stored(record), self.now_us, record.occurred_us)
+            )
             if record.tags:
-                self._tags.extend([(tag, position, record.type) for tag in record.tags])
+                self._tags.extend([(tag, position, kind) for tag in record.tags])
         self.heads.position = position
         return position
 
@@ -182,23 +203,9 @@ def _with_rows(name: str, count: int) -> str:
     return insert + values + f", {values.removeprefix('values ')}" * (count - 1) + rest
 
 
-def _row(
-    position: int, stream: str | None, number: int | None, version: int, record: EventRecord, recorded_us: int
-) -> tuple[Any, ...]:
-    kind = record.content_type
-    plain = kind == JSON
-    data = record.data.decode() if plain or is_json(kind) else record.data
-    return (
-        position,
-        stream,
-        number,
-        version,
-        record.id,
-        record.type,
-        data,
-        record.metadata.decode(),
-        "\n".join(record.tags),
-        None if plain else kind,
-        recorded_us,
-        record.occurred_us,
-    )
+def _stored(record: EventRecord) -> tuple[str | bytes, str, str, str | None]:
+    """An event's data, metadata, tags and content type as their columns hold them."""
+    content_type = record.content_type
+    plain = content_type == JSON
+    data = record.data.decode() if plain or is_json(content_type) else record.data
+    return data, record.metadata.decode(), "\n".join(record.tags), None if plain else content_type

@@ -2,12 +2,12 @@
 
 -- name: insert_event
 -- One row of the log. Refused by events_by_id where the id is stored already: a retry.
-insert into events (position, stream, stream_number, version, id, type, data, metadata, tags, content_type,
+insert into events (position, stream, stream_number, version, id, type, kind, data, metadata, tags, content_type,
                     recorded_us, occurred_us)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: insert_tag
-insert into event_tags (tag, position, type) values (?, ?, ?);
+insert into event_tags (tag, position, kind) values (?, ?, ?);
 
 -- name: open_stream
 -- A new stream; or one that was deleted and takes events again, while its hidden events stay hidden.

@@ -1,0 +1,162 @@
+"""The backend itself: its parts put together behind the contract."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+
+from headwater.backend import Appended, Appender, Capabilities, Page, Snapshot, StreamInfo, StreamPolicy, Write
+from headwater.backends.postgres.appender import GroupingAppender
+from headwater.backends.postgres.bound import BoundAppender
+from headwater.backends.postgres.connections import Connections
+from headwater.backends.postgres.gate import Gate
+from headwater.backends.postgres.keeping import Keeping
+from headwater.backends.postgres.reader import Reader
+from headwater.backends.postgres.rooms import Rooms
+from headwater.backends.postgres.schema import Found
+from headwater.backends.postgres.statements import Statements
+from headwater.backends.postgres.streams import Streams
+from headwater.backends.postgres.url import Target
+from headwater.errors import InvalidEvent
+from headwater.events import Event
+from headwater.limits import Limits
+from headwater.queries import ExpectedVersion, Query
+from headwater.waiting import Signal
+
+__all__ = ["PostgresBackend"]
+
+POLL_FIRST = 0.005
+POLL_MOST = 0.1
+"""Seconds between looks for other processes' events: at first, and at most."""
+
+
+class PostgresBackend:
+    """See ``headwater.backend.Backend``. Bound to the event loop that it was opened in."""
+
+    stepped = False
+
+    def __init__(self, target: Target, found: Found, limits: Limits) -> None:
+        self.identity = found.identity
+        self.capabilities = _capabilities(found)
+        self._target = target
+        self._statements = Statements(target.schema, found.partition_size is not None)
+        self._connections = Connections(target)
+        self._signal = Signal()
+        self._gate = Gate(self._connections, self._statements["horizon"])
+        self._rooms = (
+            None
+            if found.partition_size is None
+            else Rooms(self._connections, self._statements["make_partitions"], found.partition_size)
+        )
+        self._appender = GroupingAppender(self._connections, self._statements, target, self._signal, self._rooms)
+        self._reader = Reader(self._connections, self._gate, self._statements)
+        self._streams = Streams(self._connections, self._statements)
+        self._keeping = Keeping(self._connections, self._statements)
+
+    async def start(self) -> None:
+        """Open the pool, and make room for the next events where the log is partitioned."""
+        await self._connections.open()
+        if self._rooms is not None:
+            await self._rooms.make(await self._gate.horizon())
+
+    async def append(self, writes: Sequence[Write]) -> list[Appended]:
+        return await self._appender.append(writes)
+
+    def bind(self, connection: Any) -> Appender:
+        """Appends inside the open transaction of a ``psycopg.AsyncConnection`` to the store's database.
+
+        See ``BoundAppender`` for what the open transaction holds back.
+        """
+        if not isinstance(connection, psycopg.AsyncConnection):
+            raise InvalidEvent(
+                f"the connection is a {type(connection).__module__}.{type(connection).__qualname__}",
+                "Give a psycopg.AsyncConnection to the store's database.",
+            )
+        return BoundAppender(connection, self._statements, self._target)
+
+    async def read_stream(self, stream: str, after: int, before: int | None, limit: int, backwards: bool) -> Page:
+        return await self._reader.read_stream(stream, after, before, limit, backwards)
+
+    async def read_all(self, query: Query | None, after: int, before: int | None, limit: int, backwards: bool) -> Page:
+        return await self._reader.read_all(query, after, before, limit, backwards)
+
+    async def head(self) -> int:
+        return await self._gate.horizon()
+
+    async def wait(self, after: int, seconds: float) -> bool:
+        """Woken by this process's own appends; other processes' are found by looking, less and less often."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        pause = POLL_FIRST
+        while True:
+            news = self._signal.subscribe()
+            try:
+                if await self._gate.horizon() > after:
+                    return True
+                left = deadline - asyncio.get_running_loop().time()
+                if left <= 0:
+                    return False
+                if await self._signal.wait(news, min(pause, left)):
+                    return True
+            finally:
+                self._signal.cancel(news)
+            pause = min(pause * 1.5, POLL_MOST)
+
+    async def event(self, id: bytes) -> Event | None:
+        return await self._reader.event(id)
+
+    async def stream(self, name: str) -> StreamInfo | None:
+        return await self._streams.stream(name)
+
+    async def streams(self, category: str | None, prefix: str | None, after: str, limit: int) -> list[StreamInfo]:
+        return await self._streams.streams(category, prefix, after, limit)
+
+    async def categories(self) -> list[tuple[str, int]]:
+        return await self._streams.categories()
+
+    async def set_policy(self, stream: str, policy: StreamPolicy) -> None:
+        await self._streams.set_policy(stream, policy)
+
+    async def delete_stream(self, stream: str, expected: ExpectedVersion, tombstone: bool) -> None:
+        await self._streams.delete_stream(stream, expected, tombstone)
+
+    async def save_snapshot(self, snapshot: Snapshot) -> None:
+        await self._keeping.save_snapshot(snapshot)
+
+    async def load_snapshot(self, name: str) -> Snapshot | None:
+        return await self._keeping.load_snapshot(name)
+
+    async def delete_snapshot(self, name: str) -> None:
+        await self._keeping.delete_snapshot(name)
+
+    async def save_checkpoint(self, name: str, position: int) -> None:
+        await self._keeping.save_checkpoint(name, position)
+
+    async def load_checkpoint(self, name: str) -> int | None:
+        return await self._keeping.load_checkpoint(name)
+
+    async def close(self) -> None:
+        await self._appender.close()
+        if self._rooms is not None:
+            await self._rooms.close()
+        self._signal.notify()
+        await self._connections.close()
+
+
+def _capabilities(found: Found) -> Capabilities:
+    return Capabilities(
+        backend="postgresql",
+        durable=found.durable,
+        shared=True,
+        order="total",
+        gapless_positions=False,
+        append_condition=True,
+        atomic_streams=True,
+        read_backwards=True,
+        caller_transaction=True,
+        stream_policies=True,
+        snapshots=True,
+        checkpoints=True,
+    )

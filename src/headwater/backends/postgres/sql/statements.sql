@@ -1,0 +1,142 @@
+-- The statements that the backend sends, by name. {schema} is the store's; values are parameters.
+-- A page of events is read by its position or version, never by OFFSET.
+
+-- name: horizon
+SELECT {schema}.horizon_v1()
+
+-- name: append_one
+SELECT {schema}.append_one_v1(%s, %s, %s, %s::uuid, %s, %s::jsonb, %s::jsonb, %s, %s)
+
+-- name: append_many
+SELECT {schema}.append_v1(%s, %s::text[], %s::int8[], %s::int[], %s::json[], %s::int[], %s::int[], %s::uuid[],
+    %s::text[], %s::jsonb[], %s::bytea[], %s::jsonb[], %s::bytea[], %s::text[], %s::text[], %s::int8[])
+
+-- name: append_whole
+SELECT {schema}.append_whole_v1(%s, %s::text[], %s::int8[], %s::int[], %s::json[], %s::int[], %s::int[], %s::uuid[],
+    %s::text[], %s::jsonb[], %s::bytea[], %s::jsonb[], %s::bytea[], %s::text[], %s::text[], %s::int8[])
+
+-- name: places
+-- Where these ids are stored: is an append a retry?
+SELECT uuid_send(known.id), known.position, event.stream, coalesce(event.version, 0)
+FROM {ids} AS known LEFT JOIN {schema}.events AS event ON event.position = known.position
+WHERE known.id = ANY (%s::uuid[])
+
+-- name: heads
+-- Where these streams are: why was an append refused?
+SELECT name, version, state FROM {schema}.streams WHERE name = ANY (%s::text[])
+
+-- name: event
+SELECT {columns} FROM {schema}.events AS e
+WHERE e.position = (SELECT position FROM {ids} WHERE id = %s::uuid)
+
+-- name: read_stream
+SELECT {columns} FROM {schema}.events AS e
+WHERE e.stream = %(stream)s AND e.version > %(after)s AND e.version < %(before)s
+  AND e.version >= (SELECT {schema}.first_version_v1(head) FROM {schema}.streams AS head WHERE head.name = %(stream)s)
+ORDER BY e.version LIMIT %(most)s
+
+-- name: read_stream_backwards
+SELECT {columns} FROM {schema}.events AS e
+WHERE e.stream = %(stream)s AND e.version > %(after)s AND e.version < %(before)s
+  AND e.version >= (SELECT {schema}.first_version_v1(head) FROM {schema}.streams AS head WHERE head.name = %(stream)s)
+ORDER BY e.version DESC LIMIT %(most)s
+
+-- name: read_log
+SELECT {columns} FROM {schema}.events AS e
+WHERE e.position > %(after)s AND e.position <= %(upto)s
+ORDER BY e.position LIMIT %(most)s
+
+-- name: read_log_backwards
+SELECT {columns} FROM {schema}.events AS e
+WHERE e.position > %(after)s AND e.position <= %(upto)s
+ORDER BY e.position DESC LIMIT %(most)s
+
+-- name: read_matches
+SELECT {columns} FROM (
+    SELECT DISTINCT place FROM {schema}.matches_v1(%(seeks)s::jsonb, %(after)s, %(upto)s, %(most)s) AS place
+    ORDER BY place LIMIT %(most)s
+) AS found JOIN {schema}.events AS e ON e.position = found.place
+ORDER BY e.position
+
+-- name: read_matches_backwards
+SELECT {columns} FROM (
+    SELECT DISTINCT place FROM {schema}.matches_backwards_v1(%(seeks)s::jsonb, %(after)s, %(upto)s, %(most)s) AS place
+    ORDER BY place DESC LIMIT %(most)s
+) AS found JOIN {schema}.events AS e ON e.position = found.place
+ORDER BY e.position DESC
+
+-- name: stream
+SELECT {stream_columns} FROM {schema}.streams AS head WHERE head.name = %(name)s
+
+-- name: streams
+SELECT {stream_columns} FROM {schema}.streams AS head
+WHERE head.name > %(after)s
+ORDER BY head.name LIMIT %(most)s
+
+-- name: streams_with_prefix
+SELECT {stream_columns} FROM {schema}.streams AS head
+WHERE head.name > %(after)s AND head.name >= %(prefix)s AND head.name < %(beyond)s
+ORDER BY head.name LIMIT %(most)s
+
+-- name: streams_in_category
+SELECT {stream_columns} FROM {schema}.streams AS head
+WHERE head.category = %(category)s AND head.name > %(after)s
+ORDER BY head.name LIMIT %(most)s
+
+-- name: streams_in_category_with_prefix
+SELECT {stream_columns} FROM {schema}.streams AS head
+WHERE head.category = %(category)s AND head.name > %(after)s AND head.name >= %(prefix)s AND head.name < %(beyond)s
+ORDER BY head.name LIMIT %(most)s
+
+-- name: categories
+SELECT category, count(*) FROM {schema}.streams GROUP BY category ORDER BY category
+
+-- name: lock_head
+SELECT version, state FROM {schema}.streams WHERE name = %(name)s FOR UPDATE
+
+-- name: hide_stream
+-- Inserts only for a name that was never used; gives no row where somebody else has just used it.
+INSERT INTO {schema}.streams AS head (name, category, version, state, created_us, last_us)
+VALUES (%(name)s, split_part(%(name)s, '-', 1), 0, %(state)s, {now_us}, {now_us})
+ON CONFLICT (name) DO UPDATE SET state = excluded.state, hidden_through = head.version
+WHERE head.version = %(version)s
+RETURNING version
+
+-- name: set_policy
+UPDATE {schema}.streams
+SET truncate_before = %(truncate_before)s, max_age_us = %(max_age_us)s, max_count = %(max_count)s
+WHERE name = %(name)s AND version > 0 AND state <> 'tombstoned'
+RETURNING version
+
+-- name: save_snapshot
+INSERT INTO {schema}.snapshots (name, version, state, content_type, shape, saved_us)
+VALUES (%s, %s, %s, %s, %s, {now_us})
+ON CONFLICT (name) DO UPDATE SET version = excluded.version, state = excluded.state,
+    content_type = excluded.content_type, shape = excluded.shape, saved_us = excluded.saved_us
+
+-- name: load_snapshot
+SELECT name, version, state, content_type, shape, saved_us FROM {schema}.snapshots WHERE name = %s
+
+-- name: delete_snapshot
+DELETE FROM {schema}.snapshots WHERE name = %s
+
+-- name: save_checkpoint
+INSERT INTO {schema}.checkpoints (name, position) VALUES (%s, %s)
+ON CONFLICT (name) DO UPDATE SET position = excluded.position, saved_at = now()
+
+-- name: load_checkpoint
+SELECT position FROM {schema}.checkpoints WHERE name = %s
+
+-- name: make_partitions
+SELECT {schema}.make_partitions_v1(%s)
+
+-- name: meta
+SELECT schema_version, identity, partition_size FROM {schema}.meta
+
+-- name: save_meta
+INSERT INTO {schema}.meta (schema_version, identity, partition_size) VALUES (%s, gen_random_uuid(), %s)
+
+-- name: sequence_is_sound
+-- The gate stands on a sequence whose last value is the highest that anybody has drawn.
+SELECT seqcache = 1 AND NOT seqcycle AND seqincrement > 0 FROM pg_sequence
+WHERE seqrelid = '{schema}.positions'::regclass

@@ -1,0 +1,147 @@
+"""Appends under way, and the parameters that carry them to the server-side functions."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from headwater.backend import Appended, Write
+from headwater.backends.postgres.rows import array_of, expected_number, faithful, numbers_of, seeks_of
+from headwater.events import EventRecord
+from headwater.queries import AppendCondition
+
+__all__ = ["Kind", "Unit", "many_parameters", "one_parameters"]
+
+Kind = Literal["plain", "conditional", "whole"]
+"""Plain units share a call; so do conditional ones; a unit over several streams has a call for itself."""
+
+
+class Unit:
+    """One append: stored whole or not at all. Its writes stand in order of stream, so that calls lock in one order."""
+
+    __slots__ = ("answer", "as_bytes", "attempts", "conditions", "deadline", "kind", "order", "sent", "size", "writes")
+
+    def __init__(self, writes: Sequence[Write], answer: asyncio.Future[list[Appended]] | None = None) -> None:
+        self.order = sorted(range(len(writes)), key=lambda index: writes[index].stream or "")
+        self.writes = [writes[index] for index in self.order]
+        self.conditions = [write.condition for write in self.writes if write.condition is not None]
+        self.kind: Kind = "whole" if len(writes) > 1 else "conditional" if self.conditions else "plain"
+        self.size = sum(len(record.data) + len(record.metadata) + 200 for record in self.records)
+        self.answer = answer
+        self.sent = False  # whether the server may have seen it
+        self.as_bytes = False  # whether JSONB refused its data
+        self.attempts = 0
+        self.deadline = 0.0
+
+    @property
+    def records(self) -> list[EventRecord]:
+        return [record for write in self.writes for record in write.records]
+
+    @property
+    def first_stream(self) -> str:
+        return self.writes[0].stream or ""
+
+    def results(self, numbers: Sequence[int | None]) -> list[Appended] | None:
+        """The result in the order that the writes were given, from the server's two numbers per write.
+
+        None where it was refused.
+        """
+        results: list[Appended] = [Appended(0, 0)] * len(self.writes)
+        for index, version, position in zip(self.order, numbers[::2], numbers[1::2], strict=True):
+            if version is None or position is None or version < 0:
+                return None
+            results[index] = Appended(version, position)
+        return results
+
+    def failed_condition(self, numbers: Sequence[int | None]) -> tuple[AppendCondition, int] | None:
+        """The condition that did not hold, and where an event matches it."""
+        version, position = numbers[:2]
+        if version is None or position is None or version >= 0:
+            return None
+        return self.conditions[-version - 1], position
+
+
+def one_parameters(unit: Unit, *, exclusive: bool) -> tuple[Any, ...] | None:
+    """For ``append_one``; None where the unit is more than that function takes."""
+    write = unit.writes[0]
+    record = write.records[0]
+    if (
+        len(write.records) > 1
+        or unit.kind != "plain"
+        or unit.as_bytes
+        or write.stream is None
+        or record.occurred_us is not None
+        or not faithful(record.content_type, record.data)
+        or (record.metadata and not faithful(record.content_type, record.metadata))
+    ):
+        return None
+    return (
+        exclusive,
+        write.stream,
+        expected_number(write.expected),
+        record.id.hex(),
+        record.type,
+        record.data.decode(),
+        record.metadata.decode() if record.metadata else None,
+        "\n".join(record.tags) if record.tags else None,
+        record.content_type,
+    )
+
+
+def many_parameters(units: Sequence[Unit], *, exclusive: bool) -> tuple[Any, ...]:
+    """For ``append_many`` and ``append_whole``: arrays in PostgreSQL's text form, None for one that has no values."""
+    writes = [write for unit in units for write in unit.writes]
+    records = [record for write in writes for record in write.records]
+    data, data_bytes = _split(units, [(record.content_type, record.data) for record in records])
+    metadata, metadata_bytes = _split(units, [("application/json", record.metadata) for record in records])
+    sizes = [len(write.records) for write in writes]
+    return (
+        exclusive,
+        array_of([write.stream for write in writes]),
+        _unless_empty(numbers_of, [expected_number(write.expected) for write in writes]),
+        numbers_of(sizes),
+        _conditions(units),
+        numbers_of([number for number, size in enumerate(sizes, 1) for _ in range(size)]),
+        numbers_of([rank for size in sizes for rank in range(1, size + 1)]),
+        "{" + ",".join([record.id.hex() for record in records]) + "}",
+        array_of([record.type for record in records]),
+        _unless_empty(array_of, data),
+        _unless_empty(array_of, data_bytes),
+        _unless_empty(array_of, metadata),
+        _unless_empty(array_of, metadata_bytes),
+        _unless_empty(array_of, ["\n".join(record.tags) if record.tags else None for record in records]),
+        array_of([record.content_type for record in records]),
+        _unless_empty(numbers_of, [record.occurred_us for record in records]),
+    )
+
+
+def _unless_empty(form: Any, values: Sequence[Any]) -> str | None:
+    return form(values) if any(value is not None for value in values) else None
+
+
+def _split(units: Sequence[Unit], given: list[tuple[str, bytes]]) -> tuple[list[str | None], list[str | None]]:
+    """Texts for JSONB, and hexadecimal texts for bytea: one of the two for each, or none for empty metadata."""
+    as_bytes = itertools.chain.from_iterable([unit.as_bytes] * len(unit.records) for unit in units)
+    texts: list[str | None] = []
+    hexes: list[str | None] = []
+    for (content_type, content), refused in zip(given, as_bytes, strict=True):
+        json = not refused and faithful(content_type, content)
+        texts.append(content.decode() if json and content else None)
+        hexes.append(None if json or (not content and content_type == "application/json") else "\\x" + content.hex())
+    return texts, hexes
+
+
+def _conditions(units: Sequence[Unit]) -> str | None:
+    """One entry per write: a unit's conditions all stand at its first write, to be judged before it stores anything."""
+    if not any(unit.conditions for unit in units):
+        return None
+    entries: list[str | None] = []
+    for unit in units:
+        conditions = [{"after": each.after, "seeks": seeks_of(each.fail_if_match)} for each in unit.conditions]
+        entries.append(msgspec.json.encode(conditions).decode() if conditions else None)
+        entries += [None] * (len(unit.writes) - 1)
+    return array_of(entries)

@@ -48,7 +48,7 @@ class EventFile:
         self.size = size
         """Bytes of the file as it lies on the disk; None where that is not known."""
         self._counted = _Counted(raw)
-        content = io.BufferedReader(self._counted, _SNIFFED_BYTES)
+        content: io.BufferedReader[io.RawIOBase] = io.BufferedReader(self._counted, _SNIFFED_BYTES)
         if content.peek(2)[:2] == _GZIP_MAGIC:
             unpacked = cast(io.RawIOBase, gzip.GzipFile(fileobj=content))
             content = io.BufferedReader(unpacked, _SNIFFED_BYTES)

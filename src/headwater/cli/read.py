@@ -39,9 +39,9 @@ async def read(
         async for event in store.read(stream, after=after, limit=limit, backwards=backwards):
             found = True
             sys.stdout.write(line_of(event).decode() if as_json else event_line(event) + "\n")
-        if not found:
-            info = await store.stream(stream)
-            state = (
-                "does not exist" if info is None else f"shows no events there ({info.state}, at version {info.version})"
-            )
-            say(f"stream {stream!r} {state}")
+        info = None if found else await store.stream(stream)
+    if not found and info is None:
+        say(f"headwater: there is no stream {stream!r}; headwater streams lists them")
+        raise typer.Exit(1)
+    if info is not None:
+        say(f"stream {stream!r} has no events to show there ({info.state}, at version {info.version})")

@@ -9,7 +9,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import Literal, cast
 
 import msgspec
 
@@ -43,7 +43,7 @@ class InvalidFile(HeadwaterError, ValueError):
 class EventFile:
     """An open file of events: its unpacked bytes, and how much of the packed file has been read."""
 
-    def __init__(self, name: str, raw: BinaryIO, size: int | None) -> None:
+    def __init__(self, name: str, raw: io.BufferedReader, size: int | None) -> None:
         self.name = name
         self.size = size
         """Bytes of the file as it lies on the disk; None where that is not known."""
@@ -81,7 +81,7 @@ class EventFile:
 class _Counted(io.RawIOBase):
     """A raw file that counts what is read of it."""
 
-    def __init__(self, raw: BinaryIO) -> None:
+    def __init__(self, raw: io.BufferedReader) -> None:
         self._raw = raw
         self.count = 0
 
@@ -90,7 +90,7 @@ class _Counted(io.RawIOBase):
 
     def readinto(self, buffer: object) -> int:
         view = memoryview(cast(bytearray, buffer))
-        data = self._raw.read(len(view))
+        data = self._raw.read1(len(view))  # what a pipe has by now, rather than wait for more
         view[: len(data)] = data
         self.count += len(data)
         return len(data)
@@ -108,7 +108,7 @@ def _is_export(line: bytes) -> bool:
 def opened(path: str) -> Iterator[EventFile]:
     """The file at ``path``, or standard input for ``-``. Raises ``InvalidFile`` where it can't be opened."""
     if path == "-":
-        yield EventFile("standard input", sys.stdin.buffer, None)
+        yield EventFile("standard input", cast(io.BufferedReader, sys.stdin.buffer), None)
         return
     try:
         raw = Path(path).open("rb")  # noqa: SIM115  # closed below, where no error of the caller is caught

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from urllib.parse import parse_qsl, urlsplit
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from headwater.connect import connect
+from headwater.errors import StoreUnavailable
 from headwater.store import EventStore
 
 __all__ = ["open_existing"]
 
 
 def open_existing(url: str) -> AbstractAsyncContextManager[EventStore]:
-    """``connect``, but a file is opened read-only, so that it is neither made nor changed."""
+    """``connect``, but a store in a file must be there, and is opened read-only: it is neither made nor changed.
+
+    Raises ``StoreUnavailable`` where the file does not exist.
+    """
     parts = urlsplit(url)
-    if parts.scheme == "sqlite" and "mode" not in dict(parse_qsl(parts.query)):
-        url += ("&" if parts.query else "?") + "mode=ro"
+    if parts.scheme == "sqlite":
+        path = Path(unquote(parts.path[1:]))
+        if path.name and not parts.netloc and not path.exists():
+            raise StoreUnavailable(
+                f"there is no store at {path}", "Check the name; an import or an append makes a store.", transient=False
+            )
+        if "mode" not in dict(parse_qsl(parts.query)):
+            url += ("&" if parts.query else "?") + "mode=ro"
     return connect(url)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
 from headwater.errors import NotSupported
@@ -81,12 +81,12 @@ class _Fed:
 
     def __init__(self, file: EventFile) -> None:
         self._name = file.name
-        self._content: BinaryIO = file.content
+        self._content = file.content
         self.since = 0
         """Bytes given to the parser since it last spoke."""
 
     def read(self, size: int = -1) -> bytes:
-        data = self._content.read(65536)
+        data = self._content.read1(65536)  # what a pipe has by now, rather than wait for more
         self.since += len(data)
         if self.since > ELEMENT_BYTES_MAX:
             raise InvalidFile(

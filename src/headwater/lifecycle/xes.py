@@ -53,7 +53,7 @@ def logged_events(file: EventFile) -> Iterator[Logged]:
         raise InvalidFile(
             file.name,
             f"line {line}",
-            f"it is not well-formed XML ({error.msg.partition(':')[0]}, column {column})",
+            f"it is not well-formed XML ({str(error).partition(':')[0]}, column {column})",
             "Is the file complete? Export the log again.",
         ) from None
     except forbidden as error:

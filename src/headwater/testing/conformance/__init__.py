@@ -24,6 +24,7 @@ from headwater.testing.conformance.append import AppendPromises
 from headwater.testing.conformance.concurrency import ConcurrencyPromises
 from headwater.testing.conformance.conditions import ConditionPromises
 from headwater.testing.conformance.expected import ExpectedVersionPromises
+from headwater.testing.conformance.histories import RandomHistories
 from headwater.testing.conformance.hostile import HostileInput
 from headwater.testing.conformance.idempotency import IdempotencyPromises
 from headwater.testing.conformance.lifecycle import LifecyclePromises
@@ -55,5 +56,6 @@ class Conformance(
     ConcurrencyPromises,
     MemoryPromises,
     ProcessPromises,
+    RandomHistories,
 ):
     """All promises. Inherit from it, and give the fixture ``store_url``: the URL of a store that is new each time."""

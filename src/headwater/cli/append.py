@@ -44,8 +44,9 @@ async def append(
         metadata=None if metadata is None else _json("--metadata", metadata),
         tags=tag or (),
     )
+    wanted = _expected(expected)
     async with headwater.connect(url) as store:
-        done = await store.append(stream, event, expected=_expected(expected))
+        done = await store.append(stream, event, expected=wanted)
     if as_json:
         facts = {"stream": stream, "version": done.version, "position": done.position}
         print(json_line(facts | {"id": str(event.id), "duplicate": done.duplicate}))

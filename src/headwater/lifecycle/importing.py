@@ -70,7 +70,9 @@ class ImportConflict(HeadwaterError):
         self.stream = refused.stream
         self.expected = refused.expected
         self.actual = refused.actual
-        found = f"has {self.actual} events, and not this file's" if self.actual else "has no events"
+        other = isinstance(self.expected, int) and self.actual >= self.expected
+        found = f"is at version {self.actual}" if self.actual else "has no events"
+        found += ", with other events than this file's" if other else ""
         super().__init__(
             f"{file}, {place}: it should follow version {self.expected} of stream {self.stream!r}, which {found}. "
             "To keep the two histories apart, import into another store or --category; "

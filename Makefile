@@ -4,6 +4,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+CODE := src tests bench
 BENCH_READY := $(VENV)/.ready-bench
 
 .DEFAULT_GOAL := help
@@ -22,14 +23,14 @@ test: check ## Lint, check types and architecture, then run all tests
 	@$(BIN)/pytest
 
 check: $(READY) ## Lint, check types and architecture
-	@$(BIN)/ruff check --quiet .
-	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet $(CODE)
+	@$(BIN)/ruff format --check --quiet $(CODE)
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-timing > $(VENV)/imports.log 2>&1 || { cat $(VENV)/imports.log; exit 1; }
 	@echo "lint, types and architecture: well"
 
 format: $(READY) ## Put the code into its one format
-	@$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format .
+	@$(BIN)/ruff check --fix --quiet $(CODE) && $(BIN)/ruff format $(CODE)
 
 bench: $(BENCH_READY) ## Measure, side by side with the alternatives
 	@set -e; for script in $$(grep -l __main__ bench/*.py); do echo; echo "== $$script"; $(BIN)/python $$script; done

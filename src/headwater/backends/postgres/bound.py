@@ -9,7 +9,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from headwater.backend import Appended, Write
-from headwater.backends.postgres.appender import explain, send
+from headwater.backends.postgres.calls import explain, send_many
 from headwater.backends.postgres.faults import Fault, fault_of, translated
 from headwater.backends.postgres.statements import Statements
 from headwater.backends.postgres.units import Unit
@@ -50,7 +50,7 @@ class BoundAppender:
         unit = Unit(writes)
         exclusive = self._target.ordering == "serialized"
         try:
-            shares = await send(self._connection, self._statements, [unit], exclusive=exclusive)
+            shares = await send_many(self._connection, self._statements, [unit], exclusive=exclusive)
             results = unit.results(shares[0])
             if results is None:
                 results = await explain(self._connection, self._statements, unit)

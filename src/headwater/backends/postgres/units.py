@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import operator
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -14,50 +15,84 @@ from headwater.backends.postgres.rows import array_of, expected_number, faithful
 from headwater.events import EventRecord
 from headwater.queries import AppendCondition
 
-__all__ = ["Kind", "Unit", "many_parameters", "one_parameters"]
+__all__ = ["REFUSED", "Kind", "Numbers", "Unit", "many_parameters", "one_parameters"]
 
 Kind = Literal["plain", "conditional", "whole"]
 """Plain units share a call; so do conditional ones; a unit over several streams has a call for itself."""
 
 
+Numbers = Sequence[int | None]
+"""Two for each write, as ``append_v1`` says."""
+
+REFUSED: Numbers = (None, None)
+
+
 class Unit:
     """One append: stored whole or not at all. Its writes stand in order of stream, so that calls lock in one order."""
 
-    __slots__ = ("answer", "as_bytes", "attempts", "conditions", "deadline", "kind", "order", "sent", "size", "writes")
+    __slots__ = ("answer", "as_bytes", "attempts", "conditions", "deadline", "in_doubt", "kind", "order", "writes")
 
-    def __init__(self, writes: Sequence[Write], answer: asyncio.Future[list[Appended]] | None = None) -> None:
-        self.order = sorted(range(len(writes)), key=lambda index: writes[index].stream or "")
-        self.writes = [writes[index] for index in self.order]
-        self.conditions = [write.condition for write in self.writes if write.condition is not None]
+    def __init__(self, writes: Sequence[Write], deadline: float = 0.0) -> None:
+        self.order: Sequence[int] = range(1)
+        self.writes = writes
+        if len(writes) > 1:
+            self.order = sorted(range(len(writes)), key=lambda index: writes[index].stream or "")
+            self.writes = [writes[index] for index in self.order]
+        self.conditions = [write.condition for write in writes if write.condition is not None]
         self.kind: Kind = "whole" if len(writes) > 1 else "conditional" if self.conditions else "plain"
-        self.size = sum(len(record.data) + len(record.metadata) + 200 for record in self.records)
-        self.answer = answer
-        self.sent = False  # whether the server may have seen it
-        self.as_bytes = False  # whether JSONB refused its data
+        self.answer: asyncio.Future[list[Appended]] | None = None
+        self.deadline = deadline
+        """By the loop's clock: until when a broken connection is no reason to give up."""
+        self.in_doubt = False
+        """Whether the server may have stored it without our knowing."""
+        self.as_bytes = False
+        """Whether JSONB refused its data."""
         self.attempts = 0
-        self.deadline = 0.0
 
     @property
     def records(self) -> list[EventRecord]:
+        """The events of all its writes."""
         return [record for write in self.writes for record in write.records]
 
     @property
+    def size(self) -> int:
+        """About how many bytes a call grows by it."""
+        return sum([len(record.data) + len(record.metadata) + 200 for record in self.records])
+
+    @property
     def first_stream(self) -> str:
+        """The first stream that it locks."""
         return self.writes[0].stream or ""
 
-    def results(self, numbers: Sequence[int | None]) -> list[Appended] | None:
-        """The result in the order that the writes were given, from the server's two numbers per write.
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self.answer is not None and self.answer.done()
 
-        None where it was refused.
-        """
-        results: list[Appended] = [Appended(0, 0)] * len(self.writes)
-        for index, version, position in zip(self.order, numbers[::2], numbers[1::2], strict=True):
+    def accept(self, results: list[Appended]) -> None:
+        """Answer who waits."""
+        if self.answer is not None and not self.answer.done():
+            self.answer.set_result(results)
+
+    def refuse(self, error: BaseException) -> None:
+        """Answer who waits."""
+        if self.answer is not None and not self.answer.done():
+            self.answer.set_exception(error)
+
+    def as_given(self, results: Sequence[Appended]) -> list[Appended]:
+        """One result per write, in the order that the writes were given in."""
+        return [result for _, result in sorted(zip(self.order, results, strict=True), key=operator.itemgetter(0))]
+
+    def results(self, numbers: Numbers) -> list[Appended] | None:
+        """What the server's numbers say, one result per write as given; None where it was refused."""
+        results = []
+        for version, position in zip(numbers[::2], numbers[1::2], strict=True):
             if version is None or position is None or version < 0:
                 return None
-            results[index] = Appended(version, position)
-        return results
+            results.append(Appended(version, position))
+        return results if len(results) == 1 else self.as_given(results)
 
-    def failed_condition(self, numbers: Sequence[int | None]) -> tuple[AppendCondition, int] | None:
+    def failed_condition(self, numbers: Numbers) -> tuple[AppendCondition, int] | None:
         """The condition that did not hold, and where an event matches it."""
         version, position = numbers[:2]
         if version is None or position is None or version >= 0:

@@ -22,7 +22,8 @@ LANGUAGE sql IMMUTABLE AS $body$
 $body$;
 
 -- The common case at the least cost: one event with JSON data for one stream. Gives {version, position}, or NULL where
--- it was refused (the caller asks why). `tags` is one text, a tag a line.
+-- it was refused (the caller asks why). An id that is stored already is a unique violation here: looking for it first
+-- would cost every append what only a retry needs. `tags` is one text, a tag a line.
 CREATE OR REPLACE FUNCTION {schema}.append_one_v1(
     exclusive boolean, stream text, expected int8, id uuid, type text, data jsonb, metadata jsonb, tags text,
     content_type text
@@ -35,28 +36,31 @@ DECLARE
     ver     int8;
     pos     int8;
 BEGIN
-    IF exclusive THEN
-        ignored := pg_advisory_xact_lock('{schema}.streams'::regclass::oid::int4, 0);
-    ELSE
-        ignored := pg_advisory_xact_lock_shared('{schema}.streams'::regclass::oid::int4, 0);
-    END IF;
+    ignored := CASE WHEN exclusive THEN pg_advisory_xact_lock('{schema}.streams'::regclass::oid::int4, 0)
+               ELSE pg_advisory_xact_lock_shared('{schema}.streams'::regclass::oid::int4, 0) END;
     last := pg_sequence_last_value('{schema}.positions'::regclass);
     ignored := pg_advisory_xact_lock_shared('{schema}.positions'::regclass::oid::int4, last::bit(32)::int4);
-    INSERT INTO {schema}.streams AS head (name, category, version, created_us, last_us)
-        SELECT stream, split_part(stream, '-', 1), 1, at_us, at_us
-        WHERE NOT EXISTS (SELECT FROM {ids} AS old WHERE old.id = append_one_v1.id)
-          AND (expected IS NULL OR expected IN (-1, 0)
-               OR EXISTS (SELECT FROM {schema}.streams AS held WHERE held.name = append_one_v1.stream))
-        ON CONFLICT (name) DO UPDATE
+    IF expected IS NULL OR expected IN (-1, 0) THEN
+        INSERT INTO {schema}.streams AS head (name, category, version, created_us, last_us)
+            VALUES (stream, split_part(stream, '-', 1), 1, at_us, at_us)
+            ON CONFLICT (name) DO UPDATE
+                SET version = head.version + 1, state = 'open', last_us = greatest(head.last_us, excluded.last_us)
+                WHERE {schema}.fits_v1(expected, head.version, head.state)
+            RETURNING head.version, head.last_us INTO ver, at_us;
+    ELSE  -- no place for a stream that does not exist
+        UPDATE {schema}.streams AS head
             SET version = head.version + 1, state = 'open', last_us = greatest(head.last_us, at_us)
-            WHERE {schema}.fits_v1(expected, head.version, head.state)
-        RETURNING head.version, head.last_us INTO ver, at_us;
+            WHERE head.name = stream AND {schema}.fits_v1(expected, head.version, head.state)
+            RETURNING head.version, head.last_us INTO ver, at_us;
+    END IF;
     IF ver IS NULL THEN
         RETURN NULL;
     END IF;
-    pos := nextval('{schema}.positions');
-    INSERT INTO {schema}.events (position, stream, version, id, type, data, metadata, tags, content_type, recorded_us)
-        VALUES (pos, stream, ver, id, type, data, metadata, string_to_array(tags, E'\n'), content_type, at_us);
+    INSERT INTO {schema}.events
+        (position, stream, version, id, type, data, metadata, tags, content_type, recorded_us)
+        VALUES (nextval('{schema}.positions'), stream, ver, id, type, data, metadata, string_to_array(tags, E'\n'),
+                content_type, at_us)
+        RETURNING events.position INTO pos;
     IF tags IS NOT NULL THEN
         INSERT INTO {schema}.event_tags (tag, position, type)
             SELECT tag, pos, append_one_v1.type FROM string_to_table(tags, E'\n') AS tag;

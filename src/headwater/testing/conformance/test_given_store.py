@@ -18,4 +18,6 @@ class TestGivenStore(Conformance):
         url = request.config.getoption("--store-url")
         if url is None:
             pytest.skip("no --store-url was given")
+        if "{unique}" not in url and not url.endswith(":"):
+            pytest.fail(f"each test needs a store of its own: put {{unique}} into --store-url {url}")
         return str(url).replace("{unique}", f"t{uuid.uuid4().hex[:16]}")

@@ -56,7 +56,7 @@ async def explain(connection: Connection, statements: Statements, unit: Unit) ->
     ids = "{" + ",".join([record.id.hex() for record in unit.records]) + "}"
     places = {row[0]: Place(*row[1:]) for row in await fetched(connection, statements["places"], (ids,))}
     if places:
-        return unit.as_given(first_result(unit.writes, places))
+        return first_result(unit.writes, places)
     names = [write.stream for write in unit.writes if write.stream is not None]
     heads = {row[0]: row[1:] for row in await fetched(connection, statements["heads"], (array_of(names),))}
     for write in unit.writes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import operator
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -28,16 +27,12 @@ REFUSED: Numbers = (None, None)
 
 
 class Unit:
-    """One append: stored whole or not at all. Its writes stand in order of stream, so that calls lock in one order."""
+    """One append: stored whole or not at all."""
 
-    __slots__ = ("answer", "as_bytes", "attempts", "conditions", "deadline", "in_doubt", "kind", "order", "writes")
+    __slots__ = ("answer", "as_bytes", "attempts", "conditions", "deadline", "in_doubt", "kind", "writes")
 
     def __init__(self, writes: Sequence[Write], deadline: float = 0.0) -> None:
-        self.order: Sequence[int] = range(1)
         self.writes = writes
-        if len(writes) > 1:
-            self.order = sorted(range(len(writes)), key=lambda index: writes[index].stream or "")
-            self.writes = [writes[index] for index in self.order]
         self.conditions = [write.condition for write in writes if write.condition is not None]
         self.kind: Kind = "whole" if len(writes) > 1 else "conditional" if self.conditions else "plain"
         self.answer: asyncio.Future[list[Appended]] | None = None
@@ -60,6 +55,11 @@ class Unit:
         return sum([len(record.data) + len(record.metadata) + 200 for record in self.records])
 
     @property
+    def turns(self) -> list[int]:
+        """Its writes' indexes in order of stream: all calls lock the heads in one order, and never each other out."""
+        return sorted(range(len(self.writes)), key=lambda index: self.writes[index].stream or "")
+
+    @property
     def first_stream(self) -> str:
         """The first stream that it locks."""
         return self.writes[0].stream or ""
@@ -79,25 +79,21 @@ class Unit:
         if self.answer is not None and not self.answer.done():
             self.answer.set_exception(error)
 
-    def as_given(self, results: Sequence[Appended]) -> list[Appended]:
-        """One result per write, in the order that the writes were given in."""
-        return [result for _, result in sorted(zip(self.order, results, strict=True), key=operator.itemgetter(0))]
-
     def results(self, numbers: Numbers) -> list[Appended] | None:
-        """What the server's numbers say, one result per write as given; None where it was refused."""
+        """What the server's numbers say, one result per write; None where it was refused."""
         results = []
         for version, position in zip(numbers[::2], numbers[1::2], strict=True):
             if version is None or position is None or version < 0:
                 return None
             results.append(Appended(version, position))
-        return results if len(results) == 1 else self.as_given(results)
+        return results
 
     def failed_condition(self, numbers: Numbers) -> tuple[AppendCondition, int] | None:
         """The condition that did not hold, and where an event matches it."""
-        version, position = numbers[:2]
-        if version is None or position is None or version >= 0:
-            return None
-        return self.conditions[-version - 1], position
+        for version, position in zip(numbers[::2], numbers[1::2], strict=True):
+            if version is not None and position is not None and version < 0:
+                return self.conditions[-version - 1], position
+        return None
 
 
 def one_parameters(unit: Unit, *, exclusive: bool) -> tuple[Any, ...] | None:
@@ -140,6 +136,7 @@ def many_parameters(units: Sequence[Unit], *, exclusive: bool) -> tuple[Any, ...
         _unless_empty(numbers_of, [expected_number(write.expected) for write in writes]),
         numbers_of(sizes),
         _conditions(units),
+        numbers_of([index + 1 for index in units[0].turns]) if units[0].kind == "whole" else None,
         numbers_of([number for number, size in enumerate(sizes, 1) for _ in range(size)]),
         numbers_of([rank for size in sizes for rank in range(1, size + 1)]),
         "{" + ",".join([record.id.hex() for record in records]) + "}",
@@ -171,12 +168,13 @@ def _split(units: Sequence[Unit], given: list[tuple[str, bytes]]) -> tuple[list[
 
 
 def _conditions(units: Sequence[Unit]) -> str | None:
-    """One entry per write: a unit's conditions all stand at its first write, to be judged before it stores anything."""
+    """One entry per write: all of a unit's conditions stand at its write that is judged first, before any is stored."""
     if not any(unit.conditions for unit in units):
         return None
     entries: list[str | None] = []
     for unit in units:
         conditions = [{"after": each.after, "seeks": seeks_of(each.fail_if_match)} for each in unit.conditions]
-        entries.append(msgspec.json.encode(conditions).decode() if conditions else None)
-        entries += [None] * (len(unit.writes) - 1)
+        own: list[str | None] = [None] * len(unit.writes)
+        own[unit.turns[0]] = msgspec.json.encode(conditions).decode() if conditions else None
+        entries += own
     return array_of(entries)

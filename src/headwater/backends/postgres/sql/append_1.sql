@@ -71,12 +71,14 @@ END $body$;
 -- Any number of writes. Those of one call are judged one by one: a refused one leaves no trace and costs the others
 -- nothing. With conditions, each sees what the writes before it in this call have stored.
 --   per write: streams (NULL: none), expected, counts of events, conditions (JSON: [{"after": n, "seeks": […]}, …])
+--   turns: the numbers of the writes in the order to judge them; NULL: as they stand. Their events are stored, and get
+--   their positions, as they stand in any case; with turns, all at the end
 --   per event: owners (number of its write), ranks (1, 2, … in its write), ids … occurred
 -- Gives two numbers per write: version and position of its last event; NULL, NULL where it was refused (the caller asks
 -- why); where the n-th condition failed, -n and the position of an event that matches.
 CREATE OR REPLACE FUNCTION {schema}.append_v1(
     exclusive boolean, streams text[], expected int8[], counts int[], conditions json[],
-    owners int[], ranks int[], ids uuid[], types text[], data jsonb[], data_bytes bytea[],
+    turns int[], owners int[], ranks int[], ids uuid[], types text[], data jsonb[], data_bytes bytea[],
     metadata jsonb[], metadata_bytes bytea[], tags text[], content_types text[], occurred int8[]
 ) RETURNS int8[] LANGUAGE plpgsql AS $body$
 #variable_conflict use_variable
@@ -96,6 +98,7 @@ DECLARE
     settled int := 0; -- events stored or refused so far
     taken   int;
     first   int := 1; -- first write of the slice
+    w       int;      -- number of the write that is judged
 BEGIN
     IF exclusive THEN
         ignored := pg_advisory_xact_lock('{schema}.streams'::regclass::oid::int4, 0);
@@ -106,7 +109,8 @@ BEGIN
     ignored := pg_advisory_xact_lock_shared('{schema}.positions'::regclass::oid::int4, last::bit(32)::int4);
     known := ARRAY(SELECT owner FROM unnest(ids, owners) AS given (id, owner)
                    WHERE EXISTS (SELECT FROM {ids} AS old WHERE old.id = given.id));
-    FOR w IN 1 .. cardinality(counts) LOOP
+    FOR turn IN 1 .. cardinality(counts) LOOP
+        w := coalesce(turns[turn], turn);
         upto := upto + counts[w];
         ver := NULL;
         failure := NULL;
@@ -136,7 +140,7 @@ BEGIN
         results[2 * w] := failure[2];
         bases[w] := ver - counts[w];
         moments[w] := moment;
-        CONTINUE WHEN conditions IS NULL AND w < cardinality(counts);
+        CONTINUE WHEN (conditions IS NULL OR turns IS NOT NULL) AND turn < cardinality(counts);
         -- Store the slice: everything at the end, or this write alone where a later condition has to see it.
         WITH added AS (
             INSERT INTO {schema}.events (position, stream, version, id, type, data, data_bytes, metadata,
@@ -161,7 +165,7 @@ BEGIN
         )
         SELECT array_agg(added.position ORDER BY added.position) INTO drawn FROM added;
         taken := 0;
-        FOR k IN first .. w LOOP
+        FOR k IN first .. turn LOOP
             IF bases[k] IS NOT NULL THEN
                 taken := taken + counts[k];
                 results[2 * k - 1] := CASE WHEN streams[k] IS NULL THEN 0 ELSE results[2 * k - 1] END;
@@ -169,7 +173,7 @@ BEGIN
             END IF;
         END LOOP;
         settled := upto;
-        first := w + 1;
+        first := turn + 1;
     END LOOP;
     RETURN results;
 END $body$;
@@ -178,15 +182,15 @@ END $body$;
 -- neither the caller's transaction nor the server's log suffers.
 CREATE OR REPLACE FUNCTION {schema}.append_whole_v1(
     exclusive boolean, streams text[], expected int8[], counts int[], conditions json[],
-    owners int[], ranks int[], ids uuid[], types text[], data jsonb[], data_bytes bytea[],
+    turns int[], owners int[], ranks int[], ids uuid[], types text[], data jsonb[], data_bytes bytea[],
     metadata jsonb[], metadata_bytes bytea[], tags text[], content_types text[], occurred int8[]
 ) RETURNS int8[] LANGUAGE plpgsql AS $body$
 DECLARE
     results int8[];
 BEGIN
     BEGIN
-        results := {schema}.append_v1(exclusive, streams, expected, counts, conditions, owners, ranks, ids, types, data,
-                                      data_bytes, metadata, metadata_bytes, tags, content_types, occurred);
+        results := {schema}.append_v1(exclusive, streams, expected, counts, conditions, turns, owners, ranks, ids, types,
+                                      data, data_bytes, metadata, metadata_bytes, tags, content_types, occurred);
         IF array_position(results, NULL) IS NOT NULL OR 0 > ANY (results) THEN
             RAISE EXCEPTION 'refused' USING ERRCODE = 'HW001';
         END IF;

@@ -8,12 +8,12 @@ SELECT {schema}.horizon_v1()
 SELECT {schema}.append_one_v1(%s, %s, %s, %s::uuid, %s, %s::jsonb, %s::jsonb, %s, %s)
 
 -- name: append_many
-SELECT {schema}.append_v1(%s, %s::text[], %s::int8[], %s::int[], %s::json[], %s::int[], %s::int[], %s::uuid[],
-    %s::text[], %s::jsonb[], %s::bytea[], %s::jsonb[], %s::bytea[], %s::text[], %s::text[], %s::int8[])
+SELECT {schema}.append_v1(%s, %s::text[], %s::int8[], %s::int[], %s::json[], %s::int[], %s::int[], %s::int[],
+    %s::uuid[], %s::text[], %s::jsonb[], %s::bytea[], %s::jsonb[], %s::bytea[], %s::text[], %s::text[], %s::int8[])
 
 -- name: append_whole
-SELECT {schema}.append_whole_v1(%s, %s::text[], %s::int8[], %s::int[], %s::json[], %s::int[], %s::int[], %s::uuid[],
-    %s::text[], %s::jsonb[], %s::bytea[], %s::jsonb[], %s::bytea[], %s::text[], %s::text[], %s::int8[])
+SELECT {schema}.append_whole_v1(%s, %s::text[], %s::int8[], %s::int[], %s::json[], %s::int[], %s::int[], %s::int[],
+    %s::uuid[], %s::text[], %s::jsonb[], %s::bytea[], %s::jsonb[], %s::bytea[], %s::text[], %s::text[], %s::int8[])
 
 -- name: places
 -- Where these ids are stored: is an append a retry?

@@ -1,0 +1,1 @@
+"""Services that tests need, each started once, as pytest plugins."""

@@ -2,6 +2,4 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-pytest_plugins = ["tests.services.postgres"] if (Path(__file__).parent / "services" / "postgres.py").exists() else []
+pytest_plugins = ["tests.services.postgres"]

@@ -58,6 +58,7 @@ def check_against_model(store: sync.EventStore, *, examples: int, steps: int = 4
         stateful_step_count=steps,
         deadline=None,
         database=None,
+        phases=[hypothesis.Phase.generate, hypothesis.Phase.shrink],
         suppress_health_check=list(hypothesis.HealthCheck),
     )
 

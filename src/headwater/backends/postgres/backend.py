@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import psycopg
-
 from headwater.backend import Appended, Appender, Capabilities, Page, Snapshot, StreamInfo, StreamPolicy, Write
 from headwater.backends.postgres.appender import GroupingAppender
 from headwater.backends.postgres.bound import BoundAppender
@@ -20,7 +18,6 @@ from headwater.backends.postgres.schema import Found
 from headwater.backends.postgres.statements import Statements
 from headwater.backends.postgres.streams import Streams
 from headwater.backends.postgres.url import Target
-from headwater.errors import InvalidEvent
 from headwater.events import Event
 from headwater.limits import Limits
 from headwater.queries import ExpectedVersion, Query
@@ -60,21 +57,16 @@ class PostgresBackend:
         """Open the pool, and make room for the next events where the log is partitioned."""
         await self._connections.open()
         if self._rooms is not None:
-            await self._rooms.make(await self._gate.horizon())
+            await self._rooms.make()
 
     async def append(self, writes: Sequence[Write]) -> list[Appended]:
         return await self._appender.append(writes)
 
     def bind(self, connection: Any) -> Appender:
-        """Appends inside the open transaction of a ``psycopg.AsyncConnection`` to the store's database.
+        """Appends inside the open transaction of a psycopg connection (of either kind) to the store's database.
 
         See ``BoundAppender`` for what the open transaction holds back.
         """
-        if not isinstance(connection, psycopg.AsyncConnection):
-            raise InvalidEvent(
-                f"the connection is a {type(connection).__module__}.{type(connection).__qualname__}",
-                "Give a psycopg.AsyncConnection to the store's database.",
-            )
         return BoundAppender(connection, self._statements, self._target)
 
     async def read_stream(self, stream: str, after: int, before: int | None, limit: int, backwards: bool) -> Page:

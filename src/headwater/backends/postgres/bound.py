@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
 from headwater.backend import Appended, Write
 from headwater.backends.postgres.calls import explain, send_many
+from headwater.backends.postgres.connections import Connection
 from headwater.backends.postgres.faults import Fault, fault_of, translated
 from headwater.backends.postgres.statements import Statements
 from headwater.backends.postgres.units import Unit
@@ -30,44 +32,77 @@ class BoundAppender:
     * after an append with a condition (or with ``ordering=serialized``) every other append waits.
 
     So keep it short. Nothing is sent again by itself: where two transactions come into each other's way, PostgreSQL
-    fails one of them, and the caller repeats the whole transaction.
+    fails one of them, and the caller repeats the whole transaction. Conditions need a READ COMMITTED transaction.
     """
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any], statements: Statements, target: Target) -> None:
+    def __init__(self, connection: Any, statements: Statements, target: Target) -> None:
+        if not isinstance(connection, (psycopg.AsyncConnection, psycopg.Connection)):
+            raise InvalidEvent(
+                f"the bound connection is a {type(connection).__module__}.{type(connection).__qualname__}",
+                "Give a psycopg.AsyncConnection or psycopg.Connection to the store's database.",
+            )
         self._connection = connection
         self._statements = statements
         self._target = target
 
     async def append(self, writes: Sequence[Write]) -> list[Appended]:
         """See ``Appender.append``. A refusal leaves the caller's transaction open and usable."""
-        if self._connection.info.transaction_status not in (TransactionStatus.INTRANS, TransactionStatus.ACTIVE) and (
-            self._connection.autocommit or self._connection.closed
-        ):
-            raise InvalidEvent(
-                "the bound connection has no open transaction",
-                "Append inside `async with connection.transaction():`, or open the connection without autocommit.",
-            )
-        unit = Unit(writes)
-        exclusive = self._target.ordering == "serialized"
+        self._check_transaction()
+        connection = self._connection
+        sending = _InThread(connection) if isinstance(connection, psycopg.Connection) else connection
         try:
-            shares = await send_many(self._connection, self._statements, [unit], exclusive=exclusive)
-            results = unit.results(shares[0])
-            if results is None:
-                results = await explain(self._connection, self._statements, unit)
-            failed = unit.failed_condition(shares[0])
+            return await self._append(cast(Connection, sending), Unit(writes))
         except psycopg.Error as error:
-            raise self._failure(error) from error
+            if fault_of(error, closed=connection.closed) is Fault.RACE:
+                raise StoreUnavailable(
+                    f"another transaction came in between ({error.sqlstate})", "Roll back and repeat the transaction."
+                ) from error
+            raise translated(error, self._target) from error
+
+    async def _append(self, connection: Connection, unit: Unit) -> list[Appended]:
+        exclusive = self._target.ordering == "serialized"
+        (numbers,) = await send_many(connection, self._statements, [unit], exclusive=exclusive)
+        results = unit.results(numbers) or await explain(connection, self._statements, unit)
         if results is not None:
             return results
+        failed = unit.failed_condition(numbers)
         if failed is not None:
             raise AppendConditionFailed(*failed)
         raise StoreUnavailable(
             "another transaction changed the stream during the append", "Roll back and repeat the transaction."
         )
 
-    def _failure(self, error: psycopg.Error) -> Exception:
-        if fault_of(error, closed=self._connection.closed) is Fault.RACE:
-            return StoreUnavailable(
-                f"another transaction came in between ({error.sqlstate})", "Roll back and repeat the transaction."
+    def _check_transaction(self) -> None:
+        status = self._connection.info.transaction_status
+        if status == TransactionStatus.INERROR:
+            raise InvalidEvent("the bound connection's transaction has failed", "Roll it back, and begin another one.")
+        if status == TransactionStatus.IDLE and self._connection.autocommit:
+            raise InvalidEvent(
+                "the bound connection has no open transaction",
+                "Append inside `async with connection.transaction():`, or open the connection without autocommit.",
             )
-        return translated(error, self._target)
+
+
+class _InThread:
+    """A blocking connection as far as an append uses one; each call of it runs in a thread."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+
+    def cursor(self, *, binary: bool) -> _CursorInThread:
+        return _CursorInThread(self._connection.cursor(binary=binary))
+
+
+class _CursorInThread:
+    def __init__(self, cursor: psycopg.Cursor[Any]) -> None:
+        self._cursor = cursor
+
+    @property
+    def description(self) -> Any:
+        return self._cursor.description
+
+    async def execute(self, statement: str, values: Any, *, prepare: bool) -> None:
+        await asyncio.to_thread(self._cursor.execute, statement, values, prepare=prepare)
+
+    async def fetchall(self) -> list[Any]:
+        return await asyncio.to_thread(self._cursor.fetchall)

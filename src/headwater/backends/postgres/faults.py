@@ -36,7 +36,7 @@ def fault_of(error: psycopg.Error, *, closed: bool = False) -> Fault:
         return Fault.LOST
     if state in _RACE:
         return Fault.RACE
-    if state == "23514" and "partition" in str(error):
+    if state == "23514" and error.diag.constraint_name is None:  # no constraint refused the row: no partition took it
         return Fault.ROOM
     return Fault.DATA if state.startswith(_DATA) else Fault.FINAL
 

@@ -11,32 +11,28 @@ __all__ = ["Rooms"]
 
 
 class Rooms:
-    """Keeps at least half a partition, and at most two, ahead of the head."""
+    """Keeps at least half a partition ahead of the head."""
 
     def __init__(self, connections: Connections, statement: str, size: int) -> None:
         self._connections = connections
         self._statement = statement
         self._size = size
-        self._reached = 0
         self._last = 0  # the last position that there is room for
         self._making: asyncio.Task[None] | None = None
 
     def reached(self, position: int) -> None:
         """An event was stored at this position. Makes room in the background when it gets narrow."""
-        self._reached = max(self._reached, position)
-        if self._reached + self._size // 2 > self._last and self._making is None:
+        if position + self._size // 2 > self._last and self._making is None:
             self._making = asyncio.get_running_loop().create_task(self._make_quietly())
 
-    async def make(self, position: int = 0) -> None:
-        """Make room for at least a whole partition after what was reached (or after ``position``), and wait for it."""
-        self._reached = max(self._reached, position, self._last)
-        rows = await self._connections.rows(self._statement, (self._reached + self._size,))
-        self._last = rows[0][0]
+    async def make(self, events: int = 0) -> None:
+        """Make room for so many events and a partition more, and wait for it."""
+        rows = await self._connections.rows(self._statement, (self._size + events,))
+        self._last = max(self._last, rows[0][0])
 
     async def _make_quietly(self) -> None:
         try:
-            rows = await self._connections.rows(self._statement, (self._reached + self._size,))
-            self._last = rows[0][0]
+            await self.make()
         except HeadwaterError:
             pass  # an append that finds no room makes it itself, and has somebody to tell when it can't
         finally:

@@ -82,7 +82,7 @@ class Settler:
             case Fault.RACE:
                 await self._rest(unit, f"other transactions come in between again and again ({error.sqlstate})")
             case Fault.ROOM if self._rooms is not None:
-                await self._rooms.make()
+                await self._rooms.make(len(unit.records))
                 await self._rest(unit, "there is no partition for new events")
             case Fault.DATA if not unit.as_bytes:
                 unit.as_bytes = alone  # JSONB refused what `faithful` let pass; in a group, somebody else's perhaps

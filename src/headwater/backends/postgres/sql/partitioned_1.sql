@@ -20,12 +20,14 @@ CREATE TRIGGER keep_ids AFTER INSERT ON {schema}.events REFERENCING NEW TABLE AS
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {schema}.event_ids
     FOR EACH STATEMENT EXECUTE FUNCTION {schema}.refuse_change_v1();
 
--- Makes the partitions for the positions up to `upto`, and says up to which position there is room now. A new partition
--- is made beside the table and then attached: that lets appends and reads go on, which CREATE … PARTITION OF does not.
-CREATE FUNCTION {schema}.make_partitions_v1(upto int8) RETURNS int8 LANGUAGE plpgsql AS $body$
+-- Makes the partitions for so many positions ahead of the last one drawn, and says up to which position there is room
+-- now. A new partition is made beside the table and then attached: that lets appends and reads go on, which
+-- CREATE … PARTITION OF does not.
+CREATE FUNCTION {schema}.make_partitions_v1(ahead int8) RETURNS int8 LANGUAGE plpgsql AS $body$
 DECLARE
     size int8;
     low  int8;
+    last int8 := pg_sequence_last_value('{schema}.positions'::regclass);
     part text;
 BEGIN
     PERFORM pg_advisory_xact_lock('{schema}.meta'::regclass::oid::int4, 0);
@@ -33,7 +35,8 @@ BEGIN
     SELECT coalesce(max(substring(c.relname FROM '^events_([0-9]+)$')::int8) + size, 0) INTO low
     FROM pg_class c JOIN pg_class m ON m.oid = '{schema}.meta'::regclass AND m.relnamespace = c.relnamespace
     WHERE c.relkind = 'r' AND c.relname ~ '^events_[0-9]+$';
-    WHILE low <= upto LOOP
+    low := greatest(low, last / size * size);
+    WHILE low <= last + ahead LOOP
         part := format('%I', 'events_' || low);
         EXECUTE format('CREATE TABLE {schema}.%s (LIKE {schema}.events INCLUDING ALL)', part);
         EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {schema}.%s '

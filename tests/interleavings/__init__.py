@@ -1,0 +1,1 @@
+"""The ordering gate, driven step by step."""

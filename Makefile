@@ -8,11 +8,11 @@ CODE := src tests bench
 BENCH_READY := $(VENV)/.ready-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench clean
+.PHONY: help setup demo test check format bench reference clean
 
 help: ## Show this list
 	@echo "make <target>:"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(READY) ## Make the virtual environment in .venv
 
@@ -34,6 +34,10 @@ format: $(READY) ## Put the code into its one format
 
 bench: $(BENCH_READY) ## Measure, side by side with the alternatives
 	@set -e; for script in $$(grep -l __main__ bench/*.py); do echo; echo "== $$script"; $(BIN)/python $$script; done
+
+reference: $(READY) ## Write docs/reference/api.md from the docstrings
+	@$(BIN)/griffe2md headwater.connect.connect --output docs/reference/api.md
+	@$(BIN)/griffe2md headwater >> docs/reference/api.md
 
 clean: ## Remove the virtual environment, caches and the demo's store
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist demo

@@ -15,7 +15,7 @@ __all__ = ["array_of", "event_of", "expected_number", "faithful", "numbers_of", 
 
 _EXPECTED = {Expected.ANY: None, Expected.NO_STREAM: -1, Expected.STREAM_EXISTS: -2}
 
-_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89abAB])")  # JSONB has no NUL, and no half of a surrogate pair
+_ESCAPE = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")  # JSONB has no NUL, and no half of a surrogate pair
 _NUMBER = re.compile(
     rb"[:,\[\s](?:"
     rb"-0(?![.][0-9]*[1-9])"  # -0.0 would lose its sign

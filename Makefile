@@ -32,8 +32,8 @@ check: $(READY) ## Lint, check types and architecture
 format: $(READY) ## Put the code into its one format
 	@$(BIN)/ruff check --fix --quiet $(CODE) && $(BIN)/ruff format $(CODE)
 
-bench: $(BENCH_READY) ## Measure, side by side with the alternatives
-	@set -e; for script in $$(grep -l __main__ bench/*.py); do echo; echo "== $$script"; $(BIN)/python $$script; done
+bench: $(BENCH_READY) ## Measure beside the alternatives, and write docs/performance.md (takes half an hour)
+	@$(BIN)/python bench/report.py
 
 reference: $(READY) ## Write docs/reference/api.md from the docstrings
 	@$(BIN)/griffe2md headwater.connect.connect --output docs/reference/api.md

@@ -16,13 +16,14 @@ from measuring import LOAN, Comparison, alternate, loan_event, show, workspace
 from servers import fresh_store, postgres
 
 TABLE = """
-create table if not exists template_events (
+drop table if exists template_events;
+create table template_events (
     position bigserial primary key, stream text not null, version bigint not null, id uuid not null unique,
     type text not null, category text not null, data jsonb not null, tags text[] not null default '{}',
     recorded_at timestamptz not null default clock_timestamp(), unique (stream, version)
 );
-create index if not exists template_events_type on template_events (type, position);
-create index if not exists template_events_category on template_events (category, position);
+create index template_events_type on template_events (type, position);
+create index template_events_category on template_events (category, position);
 """
 INSERT = "insert into template_events (stream, version, id, type, category, data) values (%s, %s, %s, %s, 'loan', %s)"
 

@@ -103,6 +103,9 @@ def _schemes() -> str:
 
 
 def redacted(url: str) -> str:
-    """The URL without its password, so that it may be shown."""
-    shown = re.sub(r"(//[^/:@]*):[^@/]*@", r"\1:***@", url)
-    return re.sub(r"(?i)((?:password|passwd|secret|token)=)[^&]*", r"\1***", shown)
+    """The URL without its password, so that it may be shown. Takes too much away rather than too little."""
+    address, mark, query = url.partition("?")
+    if "@" not in address and "@" in query:  # a password that holds a question mark
+        address, mark, query = url, "", ""
+    shown = re.sub(r"(//[^/:@]*):.*@", r"\1:***@", address)
+    return shown + mark + re.sub(r"(?i)((?:password|passwd|secret|token)=)[^&]*", r"\1***", query)

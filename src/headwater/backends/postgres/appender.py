@@ -18,7 +18,7 @@ from headwater.backends.postgres.connections import PATIENCE, Connection, Connec
 from headwater.backends.postgres.rooms import Rooms
 from headwater.backends.postgres.settling import Settler
 from headwater.backends.postgres.statements import Statements
-from headwater.backends.postgres.units import Kind, Unit
+from headwater.backends.postgres.units import REFUSED, Kind, Unit
 from headwater.backends.postgres.url import Target
 from headwater.errors import HeadwaterError, StoreUnavailable
 from headwater.waiting import Signal
@@ -48,7 +48,8 @@ class GroupingAppender:
         self._calls_max = min(CALLS_MAX, target.pool - 1)  # readers and settlers need one
         self._calls = 0  # calls under way, or just about to be
         self._kept: list[Connection] = []
-        self._senders: set[asyncio.Task[None]] = set()
+        self._quiet = asyncio.Event()  # set when the last call ends
+        self._senders: set[asyncio.Task[None]] = set()  # so that the loop does not lose them
         self._closed = False
 
     async def append(self, writes: Sequence[Write]) -> list[Appended]:
@@ -67,37 +68,41 @@ class GroupingAppender:
     async def close(self) -> None:
         """Wait for the appends that were given already; take no more."""
         self._closed = True
-        while self._senders:
-            await asyncio.wait(self._senders)
+        while self._calls:
+            self._quiet.clear()
+            await self._quiet.wait()
         while self._kept:
             await self._connections.give_back(self._kept.pop())
 
     def _start_senders(self) -> None:
-        while self._calls < self._calls_max and any(self._waiting.values()):
+        """Let what waits be sent. One unit needs one sender; more may be too many for one call."""
+        waiting = sum(map(len, self._waiting.values()))
+        for _ in range(min(waiting, self._calls_max - self._calls)):
             self._calls += 1
             sender = asyncio.get_running_loop().create_task(self._drain())
             self._senders.add(sender)
             sender.add_done_callback(self._senders.discard)
-            if sum(map(len, self._waiting.values())) == 1:
-                return
+
+    def _end_call(self) -> None:
+        self._calls -= 1
+        self._start_senders()
+        if not self._calls:
+            self._quiet.set()
 
     async def _append_alone(self, unit: Unit) -> list[Appended]:
         """Nothing waits and a connection is at hand: send from the caller's own task, which saves two switches."""
         self._calls += 1
         connection = self._kept.pop()
-        unit.in_doubt = True
         try:
-            (numbers,) = await send(connection, self._statements, [unit], exclusive=self._exclusive)
+            try:
+                (numbers,) = await send(connection, self._statements, [unit], exclusive=self._exclusive)
+            finally:
+                await self._keep(connection)
+            results = unit.results(numbers) or await self._settler.refused(unit, numbers)
         except psycopg.Error as error:
-            return await self._settler.failed(unit, error, lost=connection.closed, alone=True)
+            results = await self._settler.failed(unit, error, lost=connection.closed)
         finally:
-            await self._keep(connection)
-            self._calls -= 1
-            self._start_senders()
-        results = unit.results(numbers)
-        if results is None:
-            unit.in_doubt = False
-            return await self._settler.refused(unit, numbers)
+            self._end_call()
         self._stored(results)
         return results
 
@@ -107,7 +112,7 @@ class GroupingAppender:
             while group := self._next_group():
                 await self._send_group(group)
         finally:
-            self._calls -= 1
+            self._end_call()
 
     def _next_group(self) -> list[Unit]:
         """Units of the kind that has waited longest, in order of stream: all calls lock the heads in one order."""
@@ -132,15 +137,10 @@ class GroupingAppender:
             for unit in group:
                 unit.refuse(error)
             return
-        for unit in group:
-            unit.in_doubt = True
         try:
             shares = await send(connection, self._statements, group, exclusive=self._exclusive)
         except psycopg.Error as error:
-            lost = connection.closed
-            alone = len(group) == 1
-            for unit in group:
-                await self._answer(unit, self._settler.failed(unit, error, lost=lost, alone=alone))
+            await self._settle(group, error, lost=connection.closed)
             return
         except BaseException as error:  # a mistake of ours, or the loop ends: nobody may wait for ever
             for unit in group:
@@ -152,13 +152,21 @@ class GroupingAppender:
         for unit, numbers in zip(group, shares, strict=True):
             results = unit.results(numbers)
             if results is None:
-                unit.in_doubt = False
-                refused.append(self._answer(unit, self._settler.refused(unit, numbers)))
+                refused.append((unit, numbers))
             else:
                 unit.accept(results)
                 self._stored(results)
-        for answering in refused:
-            await answering
+        for unit, numbers in refused:
+            await self._answer(unit, self._settler.refused(unit, numbers))
+
+    async def _settle(self, group: list[Unit], error: psycopg.Error, *, lost: bool) -> None:
+        """A group's call failed. One of its units may be to blame, so each is tried by itself."""
+        if len(group) == 1:
+            await self._answer(group[0], self._settler.failed(group[0], error, lost=lost))
+            return
+        await self._settler.failed_together(group, error, lost=lost)
+        for unit in group:
+            await self._answer(unit, self._settler.refused(unit, REFUSED))
 
     async def _answer(self, unit: Unit, settling: Awaitable[list[Appended]]) -> None:
         try:

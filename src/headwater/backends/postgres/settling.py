@@ -48,14 +48,21 @@ class Settler:
                 numbers = REFUSED
                 await self._rest(unit, "the store refuses the append and gives no reason")
             except psycopg.Error as error:
-                await self._get_over(unit, error, lost=connection is not None and connection.closed, alone=True)
+                await self._get_over(unit, error, lost=connection is not None and connection.closed)
             except StoreUnavailable as error:
                 raise self._unreached(unit, error) from error
 
-    async def failed(self, unit: Unit, error: psycopg.Error, *, lost: bool, alone: bool) -> list[Appended]:
-        """The call that carried the unit failed: find out whether it was stored, else send it by itself."""
-        await self._get_over(unit, error, lost=lost, alone=alone)
+    async def failed(self, unit: Unit, error: psycopg.Error, *, lost: bool) -> list[Appended]:
+        """The call that carried the unit alone failed: find out whether it was stored, else send it again."""
+        await self._get_over(unit, error, lost=lost)
         return await self.refused(unit, REFUSED)
+
+    async def failed_together(self, units: list[Unit], error: psycopg.Error, *, lost: bool) -> None:
+        """The call that carried the units failed. Afterwards each can be treated as refused without a reason."""
+        if fault_of(error, closed=lost) is Fault.LOST:
+            for unit in units:
+                unit.in_doubt = True
+            await self._connections.mend()
 
     async def _attempt(self, connection: Connection, unit: Unit, numbers: Numbers) -> list[Appended] | None:
         """Explain the refusal that the numbers tell of; where nothing explains it, send. None: refused again."""
@@ -72,21 +79,22 @@ class Settler:
             raise AppendConditionFailed(*failed)
         return results
 
-    async def _get_over(self, unit: Unit, error: psycopg.Error, *, lost: bool, alone: bool) -> None:
-        """Get ready to try the unit again after a failed call. Raises our error where that is of no use."""
+    async def _get_over(self, unit: Unit, error: psycopg.Error, *, lost: bool) -> None:
+        """Get ready to try the unit again after its call failed. Raises our error where that is of no use."""
         match fault_of(error, closed=lost):
-            case Fault.LOST if asyncio.get_running_loop().time() < unit.deadline:
-                await self._connections.mend()
             case Fault.LOST:
-                raise self._unknown(unit) from error
+                unit.in_doubt = True
+                if asyncio.get_running_loop().time() > unit.deadline:
+                    raise self._unknown(unit) from error
+                await self._connections.mend()
             case Fault.RACE:
                 await self._rest(unit, f"other transactions come in between again and again ({error.sqlstate})")
             case Fault.ROOM if self._rooms is not None:
                 await self._rooms.make(len(unit.records))
                 await self._rest(unit, "there is no partition for new events")
             case Fault.DATA if not unit.as_bytes:
-                unit.as_bytes = alone  # JSONB refused what `faithful` let pass; in a group, somebody else's perhaps
-            case _ if alone:
+                unit.as_bytes = True  # JSONB refused what `faithful` let pass
+            case _:
                 raise translated(error, self._target) from error
 
     async def _rest(self, unit: Unit, reason: str) -> None:

@@ -33,9 +33,9 @@ class Streams:
         if category is not None:
             statement += "_in_category"
             values["category"] = category
-        if prefix and (beyond := _beyond(prefix)):
+        if prefix:
             statement += "_with_prefix"
-            values |= {"prefix": prefix, "beyond": beyond}
+            values |= {"prefix": prefix, "beyond": _beyond(prefix)}
         return [stream_of(row) for row in await self._connections.rows(self._statements[statement], values)]
 
     async def categories(self) -> list[tuple[str, int]]:
@@ -83,10 +83,10 @@ class Streams:
         return rows[0] if rows else (0, "open")
 
 
-def _beyond(prefix: str) -> str | None:
-    """The lowest text above every text that starts with the prefix; None where there is none."""
+def _beyond(prefix: str) -> str:
+    """A text above every name that starts with the prefix, and above no other."""
     kept = prefix.rstrip("\U0010ffff")
     if not kept:
-        return None
+        return "\U0010ffff" * 4096  # nothing starts higher, and no name is as long
     last = ord(kept[-1]) + 1
     return kept[:-1] + chr(0xE000 if 0xD800 <= last <= 0xDFFF else last)

@@ -39,7 +39,7 @@ class Unit:
         self.deadline = deadline
         """By the loop's clock: until when a broken connection is no reason to give up."""
         self.in_doubt = False
-        """Whether the server may have stored it without our knowing."""
+        """Whether a connection broke while it was under way, so that it may be stored without our knowing."""
         self.as_bytes = False
         """Whether JSONB refused its data."""
         self.attempts = 0

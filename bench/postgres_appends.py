@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 from psycopg.types.json import Jsonb
+from psycopg_pool import AsyncConnectionPool
 
 import headwater as hw
 from measuring import LOAN, Comparison, alternate, loan_event, show, workspace
@@ -63,25 +64,26 @@ def bare_insert(server: str, count: int) -> float:
 
 
 def template(server: str, writers: int, count: int) -> float:
-    """What is usually copied: in a transaction, read the stream's version, compare, insert row by row, commit."""
+    """What is usually copied: from a pool, in a transaction, read the version, insert row by row, commit."""
 
-    async def write(each: int) -> None:
+    async def write(pool: AsyncConnectionPool, each: int) -> None:
         base = next(names)
-        async with await psycopg.AsyncConnection.connect(server) as connection:
-            for number in range(each):
-                async with connection.transaction():
-                    stream = f"loan-{base}-{number % 10}"
-                    cursor = await connection.execute(
-                        "select coalesce(max(version), 0) from template_events where stream = %s", (stream,)
-                    )
-                    (version,) = await cursor.fetchone()
-                    values = (stream, version + 1, hw.uuid7(), "A_SUBMITTED", Jsonb(LOAN))
-                    await connection.execute(INSERT, values)
+        for number in range(each):
+            async with pool.connection() as connection, connection.transaction():
+                stream = f"loan-{base}-{number % 10}"
+                cursor = await connection.execute(
+                    "select coalesce(max(version), 0) from template_events where stream = %s", (stream,)
+                )
+                (version,) = await cursor.fetchone()
+                values = (stream, version + 1, hw.uuid7(), "A_SUBMITTED", Jsonb(LOAN))
+                await connection.execute(INSERT, values)
 
     async def main() -> float:
-        start = time.perf_counter()
-        await asyncio.gather(*(write(count // writers) for _ in range(writers)))
-        return count / (time.perf_counter() - start)
+        async with AsyncConnectionPool(server, min_size=writers, max_size=writers) as pool:
+            await pool.wait()
+            start = time.perf_counter()
+            await asyncio.gather(*(write(pool, count // writers) for _ in range(writers)))
+            return count / (time.perf_counter() - start)
 
     return asyncio.run(main())
 
@@ -132,7 +134,7 @@ def main() -> None:
         "PostgreSQL: appends, events a second",
         [
             Comparison("single events, 1 writer", one, bare, "bare autocommitted insert", 0.85),
-            Comparison("single events, 32 writers", many, usual, "usual template, 32 connections", 5),
+            Comparison("single events, 32 writers", many, usual, "usual template, pool of 32", 5),
             Comparison("single events, 8 processes", gate, lock, "exclusive lock instead of the gate", 1.5),
         ],
     )

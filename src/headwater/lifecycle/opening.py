@@ -14,11 +14,13 @@ __all__ = ["open_existing"]
 
 
 def open_existing(url: str) -> AbstractAsyncContextManager[EventStore]:
-    """``connect``, but a store in a file must be there, and is opened read-only: it is neither made nor changed.
+    """``connect``, but the store must be there already; one in a file is opened read-only.
 
-    Raises ``StoreUnavailable`` where the file does not exist.
+    Raises ``StoreUnavailable`` where there is no store.
     """
     parts = urlsplit(url)
+    if parts.scheme in ("postgresql", "postgres"):
+        url += ("&" if parts.query else "?") + "create=no"
     if parts.scheme == "sqlite":
         path = Path(unquote(parts.path[1:]))
         if path.name and not parts.netloc and not path.exists():

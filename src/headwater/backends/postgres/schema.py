@@ -66,6 +66,12 @@ async def prepare(target: Target) -> Found:
         async with await psycopg.AsyncConnection.connect(target.conninfo, autocommit=True) as connection:
             looked = await _look(connection, target)
             if not looked["store_exists"]:
+                if not target.create:
+                    raise StoreUnavailable(
+                        f"there is no store at {target.shown}",
+                        "Check the name; an import or an append makes a store.",
+                        transient=False,
+                    )
                 await _make(connection, target, looked["schema_exists"])
             return await _recognise(connection, target, bool(looked["fsync"]))
     except psycopg.Error as error:

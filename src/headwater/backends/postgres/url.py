@@ -16,7 +16,7 @@ __all__ = ["Target", "checked_schema", "parse"]
 
 Ordering = Literal["gate", "serialized"]
 
-_OWN = ("schema", "ordering", "partition", "pool")
+_OWN = ("schema", "ordering", "partition", "pool", "create")
 _SCHEMA = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
 
 
@@ -33,6 +33,8 @@ class Target(msgspec.Struct, frozen=True):
     """Positions per partition, for a store that is still to be made. None: one whole table."""
     pool: int
     """The most connections that the store opens."""
+    create: bool = True
+    """Whether a missing store is made."""
 
     def __repr__(self) -> str:
         return f"Target({self.shown!r})"
@@ -42,8 +44,8 @@ def parse(url: str) -> Target:
     """Take the URL apart. Raises ``BadUrl``.
 
     ``schema`` (default ``headwater``), ``ordering`` (``gate``, or ``serialized`` to let one append at a time through),
-    ``partition`` (positions per partition, only when the store is made) and ``pool`` (most connections, default 10)
-    are ours; every other parameter goes to libpq.
+    ``partition`` (positions per partition, only when the store is made), ``pool`` (most connections, default 10) and
+    ``create`` (``no``: a store that is missing is not made) are ours; every other parameter goes to libpq.
     """
     shown = _without_password(url)
     address, _, query = url.partition("?")
@@ -59,6 +61,7 @@ def parse(url: str) -> Target:
         ordering=_ordering(own, shown),
         partition=_number(own, "partition", shown, least=1_000) if "partition" in own else None,
         pool=_number(own, "pool", shown, least=2) if "pool" in own else 10,
+        create=_create(own, shown),
     )
 
 
@@ -70,6 +73,13 @@ def _ordering(own: dict[str, str], shown: str) -> Ordering:
             return "serialized"
         case other:
             raise BadUrl(shown, f"ordering is {other!r}", "Say ordering=gate (the default) or ordering=serialized.")
+
+
+def _create(own: dict[str, str], shown: str) -> bool:
+    given = own.get("create", "yes")
+    if given not in ("yes", "no"):
+        raise BadUrl(shown, f"create is {given!r}", "Say create=no to open only what exists, or leave it out.")
+    return given == "yes"
 
 
 def _for_driver(url: str, shown: str) -> tuple[str, str]:

@@ -24,6 +24,16 @@ async def test_openers_that_race_make_one_store(postgres_schema_url: str) -> Non
             await store.close()
 
 
+async def test_with_create_no_a_missing_store_is_not_made(
+    postgres_schema_url: str, admin: Connection, schema: str
+) -> None:
+    with pytest.raises(hw.StoreUnavailable, match="there is no store"):
+        await hw.connect(f"{postgres_schema_url}&create=no")
+    assert (await (await admin.execute("SELECT to_regnamespace(%s)", (schema,))).fetchone()) == (None,)
+    await (await hw.connect(postgres_schema_url)).close()
+    await (await hw.connect(f"{postgres_schema_url}&create=no")).close()
+
+
 async def test_a_newer_schema_is_refused(postgres_schema_url: str, admin: Connection, schema: str) -> None:
     await (await hw.connect(postgres_schema_url)).close()
     await admin.execute(f"UPDATE {schema}.meta SET schema_version = 2")

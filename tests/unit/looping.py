@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
+from typing import Any
 
-from headwater.backend import Appended, Page, Write
+import msgspec
+
+from headwater.backend import Appended, Appender, Page, Write
 from headwater.backends.memory import MemoryBackend
 from headwater.limits import Limits
 from headwater.queries import Query
+from headwater.waiting import running_loop
 
 opened: list[LoopingBackend] = []
 
@@ -21,6 +26,7 @@ async def open(url: str, limits: Limits) -> LoopingBackend:
 
 class LoopingBackend(MemoryBackend):
     stepped = False
+    capabilities = msgspec.structs.replace(MemoryBackend.capabilities, caller_transaction=True)
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,6 +45,21 @@ class LoopingBackend(MemoryBackend):
         await asyncio.sleep(0)
         return await super().read_all(query, after, before, limit, backwards)
 
+    def bind(self, connection: Any) -> Appender:
+        """The connection is a list that notes the appends; a blocking one is stepped, in its caller's thread."""
+        return Bound(connection)
+
     async def close(self) -> None:
         await super().close()
         self.closed = True
+
+
+class Bound:
+    stepped = True
+
+    def __init__(self, connection: list[object]) -> None:
+        self._connection = connection
+
+    async def append(self, writes: Sequence[Write]) -> list[Appended]:
+        self._connection.append((threading.current_thread(), running_loop()))
+        return [Appended(len(write.records), 0) for write in writes]

@@ -41,8 +41,6 @@ def test_a_day_of_work(looping_url: str, scheme: str) -> None:
         assert store.checkpoints.save("offers", done.position) == store.checkpoints.load("offers")
         with pytest.raises(hw.WrongExpectedVersion):
             store.append(CASE, loan(1), expected=25)
-        with pytest.raises(hw.NotSupported):
-            store.bind(object())
 
 
 @pytest.mark.parametrize("scheme", ["memory", "looping"])
@@ -78,6 +76,16 @@ def test_stepped_in_the_callers_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store._store._backend, "head", head)
     assert store.head() == 7
     assert seen == [threading.current_thread()]
+
+
+def test_blocking_connection(looping_url: str) -> None:
+    """An appender over the caller's own blocking connection works in the caller's thread, not on the loop."""
+    seen: list[object] = []
+    with sync.connect(looping_url) as store:
+        assert store.bind(seen).append(CASE, loan(3)).version == 3
+    assert seen == [(threading.current_thread(), None)]
+    with sync.connect("memory:") as store, pytest.raises(hw.NotSupported):
+        store.bind(seen)
 
 
 def test_one_loop_for_all(looping_url: str) -> None:

@@ -50,15 +50,18 @@ _limit = st.none() | st.integers(0, 5)
 _condition = st.none() | st.tuples(_items, _place)
 
 
-def check_against_model(store: sync.EventStore, *, examples: int, steps: int = 40) -> None:
-    """Try that many random histories on the store, each with names of its own, against the model."""
+def check_against_model(store: sync.EventStore, *, examples: int, steps: int = 40, shrink: bool = True) -> None:
+    """Try that many random histories on the store, each with names of its own, against the model.
+
+    A history that fails is made as short as possible, unless ``shrink`` is False: that may take minutes.
+    """
     numbers = itertools.count(1)
     settings = hypothesis.settings(
         max_examples=examples,
         stateful_step_count=steps,
         deadline=None,
         database=None,
-        phases=[hypothesis.Phase.generate, hypothesis.Phase.shrink],
+        phases=[hypothesis.Phase.generate, *([hypothesis.Phase.shrink] if shrink else [])],
         suppress_health_check=list(hypothesis.HealthCheck),
     )
 

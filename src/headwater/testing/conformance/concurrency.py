@@ -68,6 +68,7 @@ async def _follow(store: EventStore, done: asyncio.Event) -> list[Event]:
         if last_round:
             return seen
         await store.wait(after, timeout=0.2)
+        await asyncio.sleep(0)  # a backend that never waits would not let the writers run
 
 
 async def _write_and_follow(

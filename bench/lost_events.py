@@ -38,7 +38,7 @@ async def naive(server: str, seconds: float) -> tuple[int, int, int]:
         await reader.execute("create table naive_events (position bigserial primary key, stream text, data jsonb)")
         committed: set[int] = set()
         seen: list[int] = []
-        done = asyncio.Event()
+        done, all_written = asyncio.Event(), asyncio.Event()
 
         async def write(number: int) -> None:
             chance = random.Random(number)
@@ -58,7 +58,7 @@ async def naive(server: str, seconds: float) -> tuple[int, int, int]:
         async def read() -> None:
             last = 0
             while True:
-                finished = done.is_set()
+                finished = all_written.is_set()
                 cursor = await reader.execute(
                     "select position from naive_events where position > %s order by position limit 1000", (last,)
                 )
@@ -73,6 +73,7 @@ async def naive(server: str, seconds: float) -> tuple[int, int, int]:
         await asyncio.sleep(seconds)
         done.set()
         await asyncio.gather(*writers)
+        all_written.set()
         await reading
         await reader.execute("drop table naive_events")
         return len(committed), len(committed & set(seen)), reversals(seen)
@@ -83,7 +84,7 @@ async def headwater(url: str, server: str, seconds: float) -> tuple[int, int, in
     async with hw.connect(url) as store:
         committed: set[bytes] = set()
         seen: list[hw.Event] = []
-        done = asyncio.Event()
+        done, all_written = asyncio.Event(), asyncio.Event()
 
         async def write(number: int) -> None:
             chance = random.Random(number)
@@ -100,7 +101,7 @@ async def headwater(url: str, server: str, seconds: float) -> tuple[int, int, in
         async def read() -> None:
             last = 0
             while True:
-                finished = done.is_set()
+                finished = all_written.is_set()
                 page = [event async for event in store.read_all(after=last)]
                 seen.extend(page)
                 last = page[-1].position if page else last
@@ -112,6 +113,7 @@ async def headwater(url: str, server: str, seconds: float) -> tuple[int, int, in
         await asyncio.sleep(seconds)
         done.set()
         await asyncio.gather(*writers)
+        all_written.set()
         await reading
         delivered = committed & {event.raw_id for event in seen}
         return len(committed), len(delivered), reversals([event.position for event in seen])

@@ -53,10 +53,11 @@ def raw_batches(folder: Path, appends: int) -> float:
     connection = sqlite3.connect(folder / f"raw-{next(names)}.db", isolation_level=None)
     connection.executescript("pragma journal_mode = wal; pragma synchronous = full; pragma cache_size = -65536;")
     connection.executescript(schema_sql())
+    connection.execute("insert into kinds (number, category, type) values (1, 'loan', 'A_SUBMITTED')")
     data = msgspec.json.encode(LOAN).decode()
     insert = (
-        "insert into events (position, stream, stream_number, version, id, type, data, recorded_us) "
-        "values (?, ?, ?, ?, ?, ?, ?, ?)"
+        "insert into events (position, stream, stream_number, version, id, type, kind, data, recorded_us) "
+        "values (?, ?, ?, ?, ?, ?, 1, ?, ?)"
     )
 
     def write() -> None:

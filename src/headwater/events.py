@@ -29,7 +29,8 @@ _last_tick = 0
 # One system call for a seed rather than one an id: that was half the cost of making an event. A generator of our own,
 # so that a program's random.seed() does not repeat ids, and reseeded in a forked child.
 _random = random.Random()
-os.register_at_fork(after_in_child=_random.seed)
+if hasattr(os, "register_at_fork"):  # where there are forks
+    os.register_at_fork(after_in_child=_random.seed)
 
 
 def uuid7() -> uuid.UUID:

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 import headwater as hw
+from headwater import sync
 from headwater.backends.sqlite import schema_sql
 from measuring import LOAN, Comparison, alternate, durable_writes, loan_event, rate, show, workspace
 
@@ -32,6 +33,18 @@ def singles(folder: Path, writers: int, count: int) -> float:
             return count // writers * writers / (loop.time() - start)
 
     return asyncio.run(main())
+
+
+def stepped(folder: Path, count: int) -> float:
+    """The same for one writer without asyncio, through ``headwater.sync``."""
+    with sync.connect(f"sqlite:///{folder}/stepped-{next(names)}.db") as store:
+
+        def write() -> None:
+            for number in range(count):
+                store.append(f"loan-{number % 10}", [loan_event()])
+
+        write()  # warm
+        return rate(count, write)
 
 
 def batches(folder: Path, appends: int) -> float:
@@ -88,9 +101,10 @@ def raw_batches(folder: Path, appends: int) -> float:
 def main() -> None:
     with workspace() as name:
         folder = Path(name).absolute()
-        disk, one, many, most = alternate(
-            5,
+        disk, alone, one, many, most = alternate(
+            7,
             lambda: durable_writes(folder),
+            lambda: stepped(folder, 2_000),
             lambda: singles(folder, 1, 2_000),
             lambda: singles(folder, 32, 16_000),
             lambda: singles(folder, 256, 25_600),
@@ -100,7 +114,8 @@ def main() -> None:
     show(
         "SQLite: appends, events a second",
         [
-            Comparison("single events, 1 writer", one, disk, durable, 0.7),
+            Comparison("single events, 1 writer (headwater.sync)", alone, disk, durable, 0.7),
+            Comparison("single events, 1 writer (asyncio)", one, disk, durable, 0.7),
             Comparison("single events, 32 writers", many, disk, durable, 4),
             Comparison("single events, 256 writers", most, disk, durable, 8),
             Comparison("appends of 1,000 events", ours, raw, "executemany, same tables", 0.6),

@@ -16,8 +16,6 @@ SOURCE = ROOT / "src" / "headwater"
 FILES = sorted(SOURCE.rglob("*.py"))
 
 LINES_MAX = 450
-LONGER = {"store.py": 500}
-"""Files that are still to be divided, and how long they may be until then."""
 
 FORBIDDEN_NAMES = {"utils", "common", "helpers", "core", "misc", "util", "helper"}
 
@@ -68,7 +66,7 @@ def test_file(path: Path) -> None:
     text = path.read_text()
     tree = ast.parse(text)
     assert ast.get_docstring(tree), "the module has no docstring"
-    assert len(text.splitlines()) <= LONGER.get(_name(path), LINES_MAX), "the file is too long for one subject"
+    assert len(text.splitlines()) <= LINES_MAX, "the file is too long for one subject"
     assert path.stem not in FORBIDDEN_NAMES, "the module's name says nothing"
     statements = [each for each in _long_strings(tree) if SQL.search(each)]
     assert not statements, f"SQL belongs in a .sql file: {statements[0]!r:.100}"
@@ -81,9 +79,3 @@ def _long_strings(tree: ast.Module) -> Iterator[str]:
         text = isinstance(node, ast.Constant) and id(node) not in documentation and node.value
         if isinstance(text, str) and "\n" in text:
             yield text
-
-
-def test_exceptions_are_still_needed() -> None:
-    """A file that was divided is no exception any more."""
-    for name in LONGER:
-        assert len((SOURCE / name).read_text().splitlines()) > LINES_MAX, f"take {name} out of LONGER"

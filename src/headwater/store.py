@@ -9,122 +9,26 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
-import msgspec
-
 from headwater.backend import (
-    Appended,
-    Appender,
     Backend,
     Capabilities,
     Checkpoint,
     Page,
-    Snapshot,
     StreamInfo,
     StreamPolicy,
-    Write,
 )
-from headwater.codecs import checked_name, encode_event, encode_json
-from headwater.errors import DuplicateEvent, ForeignCheckpoint, InvalidEvent, InvalidQuery, TooLarge
-from headwater.events import JSON, Event, EventRecord, NewEvent
+from headwater.codecs import check_expectation, check_place, check_query, checked_name
+from headwater.errors import ForeignCheckpoint, InvalidQuery
+from headwater.events import Event, NewEvent
+from headwater.keeping import Checkpoints, Snapshots
 from headwater.limits import Limits
-from headwater.queries import ANY, AppendCondition, Expected, ExpectedVersion, Query
+from headwater.queries import ANY, ExpectedVersion, Query
+from headwater.writing import Append, BoundStore, Writing
 
 __all__ = ["Append", "BoundStore", "Checkpoints", "EventStore", "Snapshots"]
 
 
-class Append(msgspec.Struct, frozen=True):
-    """One stream's part of an ``append_all``."""
-
-    stream: str | None
-    events: Sequence[NewEvent]
-    expected: ExpectedVersion = ANY
-    condition: AppendCondition | None = None
-
-
-class _Writing:
-    """``append`` and ``append_all`` over whatever writes."""
-
-    _limits: Limits
-    _appender: Appender
-
-    async def append(
-        self,
-        stream: str | None,
-        events: Sequence[NewEvent] | NewEvent,
-        *,
-        expected: ExpectedVersion = ANY,
-        condition: AppendCondition | None = None,
-    ) -> Appended:
-        """Append events to a stream: all or none, durable when this returns.
-
-        Arguments:
-            stream: its name, ``category-id``. None for events that belong to no stream; they must carry tags.
-            events: one or more new events, in order.
-            expected: what the stream must be at: ``ANY``, ``NO_STREAM``, ``STREAM_EXISTS`` or an exact version.
-            condition: refuse if an event that matches its query was stored after its position.
-
-        Returns the stream's new version and the last event's position. Where these very events are stored
-        already, the first result with ``duplicate=True``; nothing is written then, whatever is expected.
-
-        Raises ``WrongExpectedVersion``, ``AppendConditionFailed``, ``DuplicateEvent`` and ``StreamDeleted`` where
-        the store refuses; ``InvalidEvent`` and ``TooLarge`` where the events can't be stored as given;
-        ``StoreUnavailable`` where nothing was written, and ``OutcomeUnknown`` where that can't be known.
-        """
-        given = (events,) if isinstance(events, NewEvent) else events
-        results = await self._appender.append([self._encoded(Append(stream, given, expected, condition))])
-        return results[0]
-
-    async def append_all(self, appends: Sequence[Append]) -> list[Appended]:
-        """Append to several streams: all or none. Each stream may stand in one ``Append`` only.
-
-        Returns one result per ``Append``, in order. Raises as ``append`` does; one refusal refuses all.
-        """
-        writes = [self._encoded(each) for each in appends]
-        if not writes:
-            raise InvalidEvent("the list of appends is empty", "Give at least one Append(stream, events).")
-        _refuse_repeats([write.stream for write in writes])
-        if len(writes) > 1:
-            self._refuse_oversize([record for write in writes for record in write.records])
-        return await self._appender.append(writes)
-
-    def _encoded(self, append: Append) -> Write:
-        stream, limits = append.stream, self._limits
-        if stream is not None:
-            checked_name("stream name", stream, "stream_name_bytes_max", limits.stream_name_bytes_max)
-        records = tuple([encode_event(event, limits) for event in _checked_list(append.events)])
-        if len(records) != 1:
-            self._refuse_oversize(records)
-        if stream is None:
-            _check_streamless(records, append.expected)
-        _check_expectation(append.expected)
-        if append.condition is not None:
-            _check_query(append.condition.fail_if_match, limits)
-        return Write(stream, records, append.expected, append.condition)
-
-    def _refuse_oversize(self, records: Sequence[EventRecord]) -> None:
-        limits = self._limits
-        if not records:
-            raise InvalidEvent("the append has no events", "Give at least one NewEvent.")
-        if len(records) > limits.append_events_max:
-            raise TooLarge("the append's list of events", len(records), "append_events_max", limits.append_events_max)
-        size = sum(len(record.data) + len(record.metadata) for record in records)
-        if size > limits.append_bytes_max:
-            raise TooLarge("the append (in bytes)", size, "append_bytes_max", limits.append_bytes_max)
-        ids = [record.id for record in records]
-        if len(set(ids)) < len(ids):
-            twice = [uuid.UUID(bytes=each) for each in dict.fromkeys(ids) if ids.count(each) > 1]
-            raise DuplicateEvent(twice, "the same event id stands twice in one append")
-
-
-class BoundStore(_Writing):
-    """Appends inside the caller's own transaction: they are stored when, and only when, the caller commits."""
-
-    def __init__(self, appender: Appender, limits: Limits) -> None:
-        self._appender = appender
-        self._limits = limits
-
-
-class EventStore(_Writing):
+class EventStore(Writing):
     """An append-only store of events with per-stream and global order. Open one with ``headwater.connect(url)``.
 
     Safe to use from many tasks at a time. Close it with ``await store.close()`` or by ``async with``.
@@ -216,7 +120,7 @@ class EventStore(_Writing):
         backwards: bool,
     ) -> AsyncGenerator[list[Event], None]:
         if query is not None:
-            _check_query(query, self._limits)
+            check_query(query, self._limits)
         start = await self._position_of(after) if isinstance(after, Checkpoint) else after
 
         async def fetch(after: int, before: int | None, most: int) -> Page:
@@ -235,9 +139,9 @@ class EventStore(_Writing):
         backwards: bool,
     ) -> AsyncGenerator[list[Event], None]:
         """Pages until the end or the limit. A page shrinks where events are large, so that memory stays bounded."""
-        _check_place("after", after)
-        _check_place("before", before)
-        _check_place("limit", limit)
+        check_place("after", after)
+        check_place("before", before)
+        check_place("limit", limit)
         limits = self._limits
         left = limit
         most = min(100, limits.page_events_max)  # until the size of these events is known
@@ -342,7 +246,7 @@ class EventStore(_Writing):
 
     async def _delete(self, stream: str, expected: ExpectedVersion, *, tombstone: bool) -> None:
         checked_name("stream name", stream, "stream_name_bytes_max", self._limits.stream_name_bytes_max)
-        _check_expectation(expected)
+        check_expectation(expected)
         await self._backend.delete_stream(stream, expected, tombstone)
 
     async def close(self) -> None:
@@ -356,126 +260,6 @@ class EventStore(_Writing):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-
-class Snapshots:
-    """Folded states kept beside the log, one per name. Losing them costs time, never facts."""
-
-    def __init__(self, backend: Backend, limits: Limits) -> None:
-        self._backend = backend
-        self._limits = limits
-
-    async def save(
-        self, name: str, version: int, state: Any, *, schema: str = "", content_type: str | None = None
-    ) -> None:
-        """Keep ``state`` (JSON-able, or bytes) as folded up to ``version``, instead of an earlier one of this name.
-
-        ``schema`` names the shape of the state: bump it when your folding code changes.
-        """
-        checked_name("snapshot name", name, "stream_name_bytes_max", self._limits.stream_name_bytes_max)
-        _check_place("version", version)
-        if isinstance(state, bytes):
-            raw, kind = state, content_type or "application/octet-stream"
-        else:
-            raw, kind = encode_json(state, f"the snapshot {name!r}"), content_type or JSON
-        most = self._limits.snapshot_bytes_max
-        if len(raw) > most:
-            raise TooLarge(f"the snapshot {name!r} (in bytes)", len(raw), "snapshot_bytes_max", most)
-        await self._backend.save_snapshot(Snapshot(name, version, raw, kind, schema, 0))
-
-    async def load(self, name: str, *, schema: str = "") -> Snapshot | None:
-        """The latest snapshot of this name, or None where there is none of this ``schema``."""
-        checked_name("snapshot name", name, "stream_name_bytes_max", self._limits.stream_name_bytes_max)
-        snapshot = await self._backend.load_snapshot(name)
-        return snapshot if snapshot and snapshot.schema == schema else None
-
-    async def delete(self, name: str) -> None:
-        """Forget the snapshot of this name, if there is one."""
-        checked_name("snapshot name", name, "stream_name_bytes_max", self._limits.stream_name_bytes_max)
-        await self._backend.delete_snapshot(name)
-
-
-class Checkpoints:
-    """How far each named consumer has come. A checkpoint carries its store's identity; a foreign one is refused."""
-
-    def __init__(self, backend: Backend, limits: Limits) -> None:
-        self._backend = backend
-        self._limits = limits
-
-    async def save(self, name: str, checkpoint: Checkpoint | int) -> Checkpoint:
-        """Keep how far the consumer ``name`` has come: a position of this store, or its checkpoint.
-
-        Raises ``ForeignCheckpoint`` for a checkpoint of another store.
-        """
-        checked_name("checkpoint name", name, "stream_name_bytes_max", self._limits.stream_name_bytes_max)
-        if isinstance(checkpoint, int):
-            checkpoint = Checkpoint(self._backend.identity, checkpoint)
-        _check_place("the checkpoint's position", checkpoint.position)
-        if checkpoint.store != self._backend.identity:
-            raise ForeignCheckpoint(checkpoint, self._backend.identity)
-        await self._backend.save_checkpoint(name, checkpoint.position)
-        return checkpoint
-
-    async def load(self, name: str) -> Checkpoint | None:
-        """How far the consumer ``name`` has come, or None where it never said. Give it to ``read_all(after=…)``."""
-        checked_name("checkpoint name", name, "stream_name_bytes_max", self._limits.stream_name_bytes_max)
-        position = await self._backend.load_checkpoint(name)
-        return None if position is None else Checkpoint(self._backend.identity, position)
-
-
-def _checked_list(events: object) -> Sequence[NewEvent]:
-    if isinstance(events, NewEvent):
-        return (events,)
-    if isinstance(events, (str, bytes, dict)) or not isinstance(events, Sequence):
-        raise InvalidEvent(f"events is a {type(events).__name__}", "Give a list of NewEvent(type, data).")
-    return events
-
-
-def _check_streamless(records: Sequence[EventRecord], expected: ExpectedVersion) -> None:
-    if any(not record.tags for record in records):
-        raise InvalidEvent(
-            "an event without a stream has no tags either, so nothing could find it",
-            'Name a stream, or give tags=["key:value"].',
-        )
-    if expected is not ANY:
-        raise InvalidEvent(
-            f"expected is {expected!r}, but the append names no stream",
-            "Leave expected out; use condition=AppendCondition(query, after) instead.",
-        )
-
-
-def _check_expectation(expected: object) -> None:
-    if isinstance(expected, Expected) or (
-        isinstance(expected, int) and not isinstance(expected, bool) and expected >= 0
-    ):
-        return
-    raise InvalidQuery(
-        f"expected is {expected!r}",
-        "Give ANY, NO_STREAM, STREAM_EXISTS or the version you read (0 = no stream).",
-    )
-
-
-def _refuse_repeats(streams: Sequence[str | None]) -> None:
-    twice = [name for name in dict.fromkeys(streams) if streams.count(name) > 1] if len(streams) > 1 else []
-    if twice:
-        raise InvalidEvent(f"stream {twice[0]!r} stands in more than one Append", "Give each stream one Append.")
-
-
-def _check_place(name: str, value: object) -> None:
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-        raise InvalidQuery(f"{name} is {value!r}", "Give a number from 0 up.")
-
-
-def _check_query(query: Query, limits: Limits) -> None:
-    if not isinstance(query, Query):
-        raise InvalidQuery(f"the query is {query!r}", "Give a headwater.Query.")
-    if len(query.items) > limits.query_items_max:
-        raise TooLarge("the query's list of items", len(query.items), "query_items_max", limits.query_items_max)
-    values = [each for item in query.items for each in (*item.types, *item.tags, *item.categories, *item.streams)]
-    if len(values) > limits.query_values_max:
-        raise TooLarge("the query (in values)", len(values), "query_values_max", limits.query_values_max)
-    for each in values:
-        checked_name("query's value", each, "stream_name_bytes_max", limits.stream_name_bytes_max)
 
 
 def _next_page_events(events: Sequence[Event], limits: Limits) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from headwater.codecs.encoding import checked_name, encode_event, encode_json
+from headwater.codecs.checking import check_expectation, check_place, check_query, checked_name
+from headwater.codecs.encoding import encode_event, encode_json
 
-__all__ = ["checked_name", "encode_event", "encode_json"]
+__all__ = ["check_expectation", "check_place", "check_query", "checked_name", "encode_event", "encode_json"]

@@ -3,37 +3,18 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from headwater.codecs.checking import checked_name
 from headwater.errors import InvalidEvent, TooLarge
 from headwater.events import JSON, EventRecord, NewEvent, is_json, microseconds_of
 from headwater.limits import Limits
 
-_UNSTORABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _encode = msgspec.json.Encoder().encode
-
-
-def checked_name(kind: str, text: object, limit: str, most: int) -> str:
-    """``text``, if it can name a stream, type or tag in every backend: not empty, printable, within ``most`` bytes."""
-    if isinstance(text, str) and 0 < len(text) <= most and text.isascii() and text.isprintable():
-        return text
-    if not isinstance(text, str) or not text:
-        raise InvalidEvent(f"the {kind} is {text!r}", "Give a text that is not empty.")
-    bad = _UNSTORABLE.search(text)
-    if bad:
-        raise InvalidEvent(
-            f"the {kind} {text[:80]!r} holds the character {bad.group()!r}",
-            "Control characters and lone surrogates can't stand in names.",
-        )
-    size = len(text) if text.isascii() else len(text.encode())
-    if size > most:
-        raise TooLarge(f"the {kind} {text[:40]!r}… (in bytes)", size, limit, most)
-    return text
 
 
 def encode_json(value: object, what: str) -> bytes:

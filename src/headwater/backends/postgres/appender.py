@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Sequence
 import psycopg
 
 from headwater.backend import Appended, Write
-from headwater.backends.postgres.calls import send
+from headwater.backends.postgres.calls import asking, send
 from headwater.backends.postgres.connections import PATIENCE, Connection, Connections
 from headwater.backends.postgres.rooms import Rooms
 from headwater.backends.postgres.settling import Settler
@@ -76,6 +76,8 @@ class GroupingAppender:
 
     def _start_senders(self) -> None:
         """Let what waits be sent. One unit needs one sender; more may be too many for one call."""
+        if self._calls == self._calls_max:
+            return
         waiting = sum(map(len, self._waiting.values()))
         for _ in range(min(waiting, self._calls_max - self._calls)):
             self._calls += 1
@@ -95,7 +97,7 @@ class GroupingAppender:
         connection = self._kept.pop()
         try:
             try:
-                (numbers,) = await send(connection, self._statements, [unit], exclusive=self._exclusive)
+                (numbers,) = await send(asking(connection), self._statements, [unit], exclusive=self._exclusive)
             finally:
                 await self._keep(connection)
             results = unit.results(numbers) or await self._settler.refused(unit, numbers)
@@ -103,7 +105,7 @@ class GroupingAppender:
             results = await self._settler.failed(unit, error, lost=connection.closed)
         finally:
             self._end_call()
-        self._stored(results)
+        self._stored(results[-1].position)
         return results
 
     async def _drain(self) -> None:
@@ -138,7 +140,7 @@ class GroupingAppender:
                 unit.refuse(error)
             return
         try:
-            shares = await send(connection, self._statements, group, exclusive=self._exclusive)
+            shares = await send(asking(connection), self._statements, group, exclusive=self._exclusive)
         except psycopg.Error as error:
             await self._settle(group, error, lost=connection.closed)
             return
@@ -148,6 +150,7 @@ class GroupingAppender:
             raise
         finally:
             await self._keep(connection)
+        last = 0
         refused = []
         for unit, numbers in zip(group, shares, strict=True):
             results = unit.results(numbers)
@@ -155,7 +158,8 @@ class GroupingAppender:
                 refused.append((unit, numbers))
             else:
                 unit.accept(results)
-                self._stored(results)
+                last = max(last, results[-1].position)
+        self._stored(last)
         for unit, numbers in refused:
             await self._answer(unit, self._settler.refused(unit, numbers))
 
@@ -175,12 +179,13 @@ class GroupingAppender:
             unit.refuse(error)
         else:
             unit.accept(results)
-            self._stored(results)
+            self._stored(results[-1].position)
 
-    def _stored(self, results: list[Appended]) -> None:
+    def _stored(self, position: int) -> None:
+        """Events were stored, up to about this position."""
         self._signal.notify()
         if self._rooms is not None:
-            self._rooms.reached(max(result.position for result in results))
+            self._rooms.reached(position)
 
     async def _keep(self, connection: Connection) -> None:
         """Keep the connection for the next call; the pool sees to one that is broken or in the middle of something."""

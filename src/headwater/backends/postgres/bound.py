@@ -10,7 +10,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from headwater.backend import Appended, Write
-from headwater.backends.postgres.calls import explain, send_many
+from headwater.backends.postgres.calls import explain, send
 from headwater.backends.postgres.connections import Connection
 from headwater.backends.postgres.faults import Fault, fault_of, translated
 from headwater.backends.postgres.statements import Statements
@@ -48,21 +48,19 @@ class BoundAppender:
     async def append(self, writes: Sequence[Write]) -> list[Appended]:
         """See ``Appender.append``. A refusal leaves the caller's transaction open and usable."""
         self._check_transaction()
-        connection = self._connection
-        sending = _InThread(connection) if isinstance(connection, psycopg.Connection) else connection
         try:
-            return await self._append(cast(Connection, sending), Unit(writes))
+            return await self._append(Unit(writes))
         except psycopg.Error as error:
-            if fault_of(error, closed=connection.closed) is Fault.RACE:
+            if fault_of(error, closed=self._connection.closed) is Fault.RACE:
                 raise StoreUnavailable(
                     f"another transaction came in between ({error.sqlstate})", "Roll back and repeat the transaction."
                 ) from error
             raise translated(error, self._target) from error
 
-    async def _append(self, connection: Connection, unit: Unit) -> list[Appended]:
+    async def _append(self, unit: Unit) -> list[Appended]:
         exclusive = self._target.ordering == "serialized"
-        (numbers,) = await send_many(connection, self._statements, [unit], exclusive=exclusive)
-        results = unit.results(numbers) or await explain(connection, self._statements, unit)
+        (numbers,) = await send(self._ask, self._statements, [unit], exclusive=exclusive, careful=True)
+        results = unit.results(numbers) or await explain(self._lent(), self._statements, unit)
         if results is not None:
             return results
         failed = unit.failed_condition(numbers)
@@ -71,6 +69,21 @@ class BoundAppender:
         raise StoreUnavailable(
             "another transaction changed the stream during the append", "Roll back and repeat the transaction."
         )
+
+    async def _ask(self, statement: str, parameters: Sequence[bytes | None]) -> bytes | None:
+        """As ``direct.ask``, but by the driver, which keeps account of the caller's transaction."""
+        texts = [None if each is None else each.decode() for each in parameters]
+        connection = self._connection
+        if isinstance(connection, psycopg.Connection):
+            row = await asyncio.to_thread(lambda: psycopg.RawCursor(connection).execute(statement, texts).fetchone())
+        else:
+            row = await (await psycopg.AsyncRawCursor(connection).execute(statement, texts)).fetchone()
+        return None if row is None or row[0] is None else str(row[0]).encode()
+
+    def _lent(self) -> Connection:
+        """The caller's connection, as far as ``explain`` uses it."""
+        connection = self._connection
+        return cast(Connection, _InThread(connection) if isinstance(connection, psycopg.Connection) else connection)
 
     def _check_transaction(self) -> None:
         status = self._connection.info.transaction_status

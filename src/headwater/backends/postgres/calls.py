@@ -2,43 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import functools
+from collections.abc import Awaitable, Callable, Sequence
 
 from headwater.appending import Place, check_expected, first_result
 from headwater.backend import Appended
 from headwater.backends.postgres.connections import Connection, fetched
+from headwater.backends.postgres.direct import ask
 from headwater.backends.postgres.rows import array_of
 from headwater.backends.postgres.statements import Statements
-from headwater.backends.postgres.units import Numbers, Unit, many_parameters, one_parameters
+from headwater.backends.postgres.units import REFUSED, Numbers, Unit, many_parameters, one_parameters
 
-__all__ = ["explain", "send", "send_one"]
+__all__ = ["Ask", "asking", "explain", "send"]
+
+Ask = Callable[[str, Sequence[bytes | None]], Awaitable[bytes | None]]
+"""Runs a statement on some connection and gives its one value as text, as ``direct.ask`` does."""
 
 
-async def send_one(connection: Connection, statements: Statements, parameters: tuple[Any, ...]) -> Numbers:
-    """Send a unit that ``one_parameters`` found simple enough. Raises ``UniqueViolation`` where its id is stored."""
-    rows = await fetched(connection, statements["append_one"], parameters)
-    return rows[0][0] or (None, None)
+def asking(connection: Connection) -> Ask:
+    """Statements for a connection of the store's own."""
+    return functools.partial(ask, connection)
 
 
 async def send(
-    connection: Connection, statements: Statements, units: Sequence[Unit], *, exclusive: bool
+    ask: Ask, statements: Statements, units: Sequence[Unit], *, exclusive: bool, careful: bool = False
 ) -> list[Numbers]:
-    """Send units of one kind in one call. Gives the server's two numbers per write, for each unit."""
-    one = one_parameters(units[0], exclusive=exclusive) if len(units) == 1 else None
+    """Send units of one kind in one call. Gives the server's two numbers per write, for each unit.
+
+    Raises ``UniqueViolation`` where the id of a lone event is stored already; not so when ``careful``.
+    """
+    first = units[0]
+    one = one_parameters(first, exclusive=exclusive) if len(units) == 1 and not careful else None
     if one is not None:
-        return [await send_one(connection, statements, one)]
-    return await send_many(connection, statements, units, exclusive=exclusive)
-
-
-async def send_many(
-    connection: Connection, statements: Statements, units: Sequence[Unit], *, exclusive: bool
-) -> list[Numbers]:
-    """As ``send``, by the functions that look for stored ids first: no id that is stored already is an error there."""
-    name = "append_whole" if units[0].kind == "whole" else "append_many"
-    exclusive = exclusive or any(unit.conditions for unit in units)
-    rows = await fetched(connection, statements[name], many_parameters(units, exclusive=exclusive))
-    numbers: list[int | None] = rows[0][0]
+        value = await ask(statements["append_one"], one)
+        return [_numbers(value) if value else REFUSED]
+    name = "append_whole" if first.kind == "whole" else "append_many"
+    exclusive = exclusive or first.kind == "conditional" or any(unit.conditions for unit in units)
+    value = await ask(statements[name], many_parameters(units, exclusive=exclusive))
+    assert value is not None
+    numbers = _numbers(value)
     shares: list[Numbers] = []
     start = 0
     for unit in units:
@@ -46,6 +48,11 @@ async def send_many(
         shares.append(numbers[start:end])
         start = end
     return shares
+
+
+def _numbers(text: bytes) -> Numbers:
+    """From PostgreSQL's text form of an array of numbers."""
+    return [None if each == b"NULL" else int(each) for each in text[1:-1].split(b",")]
 
 
 async def explain(connection: Connection, statements: Statements, unit: Unit) -> list[Appended] | None:
@@ -58,7 +65,12 @@ async def explain(connection: Connection, statements: Statements, unit: Unit) ->
     if places:
         return first_result(unit.writes, places)
     names = [write.stream for write in unit.writes if write.stream is not None]
-    heads = {row[0]: row[1:] for row in await fetched(connection, statements["heads"], (array_of(names),))}
+    heads = {
+        row[0]: row[1:]
+        for row in await fetched(
+            connection, statements["heads"], (array_of([name.encode() for name in names]).decode(),)
+        )
+    }
     for write in unit.writes:
         if write.stream is not None:
             version, state = heads.get(write.stream, (0, "open"))

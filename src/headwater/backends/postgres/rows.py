@@ -35,7 +35,10 @@ def faithful(content_type: str, data: bytes) -> bool:
     if data[:1] in b"-0123456789":  # nothing but a number
         return data.isdigit() and len(data) < 300
     return not (
-        (b"\\u" in data and _ESCAPE.search(data)) or _NUMBER.search(data) or (len(data) >= 300 and _DIGITS.search(data))
+        b"\0" in data  # not JSON, and it would end the text in libpq
+        or (b"\\u" in data and _ESCAPE.search(data))
+        or _NUMBER.search(data)
+        or (len(data) >= 300 and _DIGITS.search(data))
     )
 
 
@@ -44,22 +47,20 @@ def expected_number(expected: ExpectedVersion) -> int | None:
     return _EXPECTED[expected] if isinstance(expected, Expected) else expected
 
 
-def array_of(texts: Iterable[str | None]) -> str:
+def array_of(texts: Iterable[bytes | None]) -> bytes:
     """PostgreSQL's text form of an array of texts. A third of the cost of the driver's own list adapter."""
-    return "{" + ",".join([_element(text) for text in texts]) + "}"
+    return b"{" + b",".join([b"NULL" if text is None else _quoted(text) for text in texts]) + b"}"
 
 
-def _element(text: str | None) -> str:
-    if text is None:
-        return "NULL"
-    if "\\" in text:
-        text = text.replace("\\", "\\\\")
-    return '"' + text.replace('"', '\\"') + '"'
+def _quoted(text: bytes) -> bytes:
+    if b"\\" in text:
+        text = text.replace(b"\\", b"\\\\")
+    return b'"' + text.replace(b'"', b'\\"') + b'"'
 
 
-def numbers_of(numbers: Iterable[int | None]) -> str:
+def numbers_of(numbers: Iterable[int | None]) -> bytes:
     """PostgreSQL's text form of an array of numbers."""
-    return "{" + ",".join(["NULL" if number is None else str(number) for number in numbers]) + "}"
+    return ("{" + ",".join(["NULL" if number is None else str(number) for number in numbers]) + "}").encode()
 
 
 def event_of(row: Sequence[Any]) -> Event:

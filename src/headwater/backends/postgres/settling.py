@@ -9,7 +9,7 @@ import uuid
 import psycopg
 
 from headwater.backend import Appended
-from headwater.backends.postgres.calls import explain, send
+from headwater.backends.postgres.calls import asking, explain, send
 from headwater.backends.postgres.connections import Connection, Connections
 from headwater.backends.postgres.faults import Fault, fault_of, translated
 from headwater.backends.postgres.rooms import Rooms
@@ -69,7 +69,7 @@ class Settler:
         results = await self._explained(connection, unit, numbers)
         if results is not None:
             return results
-        (numbers,) = await send(connection, self._statements, [unit], exclusive=self._exclusive)
+        (numbers,) = await send(asking(connection), self._statements, [unit], exclusive=self._exclusive)
         return unit.results(numbers) or await self._explained(connection, unit, numbers)
 
     async def _explained(self, connection: Connection, unit: Unit, numbers: Numbers) -> list[Appended] | None:
@@ -90,7 +90,7 @@ class Settler:
             case Fault.RACE:
                 await self._rest(unit, f"other transactions come in between again and again ({error.sqlstate})")
             case Fault.ROOM if self._rooms is not None:
-                await self._rooms.make(len(unit.records))
+                await self._rooms.make(unit.events)
                 await self._rest(unit, "there is no partition for new events")
             case Fault.DATA if not unit.as_bytes:
                 unit.as_bytes = True  # JSONB refused what `faithful` let pass

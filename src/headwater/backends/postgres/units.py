@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from headwater.backend import Appended, Write
 from headwater.backends.postgres.rows import array_of, expected_number, faithful, numbers_of, seeks_of
-from headwater.events import EventRecord
+from headwater.events import JSON, EventRecord
 from headwater.queries import AppendCondition
 
 __all__ = ["REFUSED", "Kind", "Numbers", "Unit", "many_parameters", "one_parameters"]
@@ -29,11 +28,28 @@ REFUSED: Numbers = (None, None)
 class Unit:
     """One append: stored whole or not at all."""
 
-    __slots__ = ("answer", "as_bytes", "attempts", "conditions", "deadline", "in_doubt", "kind", "writes")
+    __slots__ = (
+        "answer",
+        "as_bytes",
+        "attempts",
+        "conditions",
+        "deadline",
+        "events",
+        "in_doubt",
+        "kind",
+        "size",
+        "writes",
+    )
 
     def __init__(self, writes: Sequence[Write], deadline: float = 0.0) -> None:
         self.writes = writes
         self.conditions = [write.condition for write in writes if write.condition is not None]
+        self.events = 0
+        self.size = 0  # about how many bytes a call grows by it
+        for write in writes:
+            self.events += len(write.records)
+            for record in write.records:
+                self.size += len(record.data) + len(record.metadata) + 200
         self.kind: Kind = "whole" if len(writes) > 1 else "conditional" if self.conditions else "plain"
         self.answer: asyncio.Future[list[Appended]] | None = None
         self.deadline = deadline
@@ -48,11 +64,6 @@ class Unit:
     def records(self) -> list[EventRecord]:
         """The events of all its writes."""
         return [record for write in self.writes for record in write.records]
-
-    @property
-    def size(self) -> int:
-        """About how many bytes a call grows by it."""
-        return sum([len(record.data) + len(record.metadata) + 200 for record in self.records])
 
     @property
     def turns(self) -> list[int]:
@@ -96,10 +107,11 @@ class Unit:
         return None
 
 
-def one_parameters(unit: Unit, *, exclusive: bool) -> tuple[Any, ...] | None:
+def one_parameters(unit: Unit, *, exclusive: bool) -> tuple[bytes | None, ...] | None:
     """For ``append_one``; None where the unit is more than that function takes."""
     write = unit.writes[0]
     record = write.records[0]
+    metadata = record.metadata
     if (
         len(write.records) > 1
         or unit.kind != "plain"
@@ -107,74 +119,84 @@ def one_parameters(unit: Unit, *, exclusive: bool) -> tuple[Any, ...] | None:
         or write.stream is None
         or record.occurred_us is not None
         or not faithful(record.content_type, record.data)
-        or (record.metadata and not faithful(record.content_type, record.metadata))
+        or (metadata and not faithful(JSON, metadata))
     ):
         return None
+    expected = expected_number(write.expected)
     return (
-        exclusive,
-        write.stream,
-        expected_number(write.expected),
-        record.id.hex(),
-        record.type,
-        record.data.decode(),
-        record.metadata.decode() if record.metadata else None,
-        "\n".join(record.tags) if record.tags else None,
-        record.content_type,
+        b"t" if exclusive else b"f",
+        write.stream.encode(),
+        None if expected is None else b"%d" % expected,
+        record.id.hex().encode(),
+        record.type.encode(),
+        record.data,
+        metadata or None,
+        "\n".join(record.tags).encode() if record.tags else None,
+        None if record.content_type == JSON else record.content_type.encode(),
     )
 
 
-def many_parameters(units: Sequence[Unit], *, exclusive: bool) -> tuple[Any, ...]:
+def many_parameters(units: Sequence[Unit], *, exclusive: bool) -> tuple[bytes | None, ...]:
     """For ``append_many`` and ``append_whole``: arrays in PostgreSQL's text form, None for one that has no values."""
     writes = [write for unit in units for write in unit.writes]
     records = [record for write in writes for record in write.records]
-    data, data_bytes = _split(units, [(record.content_type, record.data) for record in records])
-    metadata, metadata_bytes = _split(units, [("application/json", record.metadata) for record in records])
+    as_bytes = [unit.as_bytes for unit in units for _ in range(unit.events)]
     sizes = [len(write.records) for write in writes]
+    data, data_bytes = _split(as_bytes, [(record.content_type, record.data) for record in records])
+    metadata, metadata_bytes = _split(as_bytes, [(JSON, record.metadata) for record in records])
     return (
-        exclusive,
-        array_of([write.stream for write in writes]),
+        b"t" if exclusive else b"f",
+        array_of([None if write.stream is None else write.stream.encode() for write in writes]),
         _unless_empty(numbers_of, [expected_number(write.expected) for write in writes]),
         numbers_of(sizes),
         _conditions(units),
         numbers_of([index + 1 for index in units[0].turns]) if units[0].kind == "whole" else None,
         numbers_of([number for number, size in enumerate(sizes, 1) for _ in range(size)]),
         numbers_of([rank for size in sizes for rank in range(1, size + 1)]),
-        "{" + ",".join([record.id.hex() for record in records]) + "}",
-        array_of([record.type for record in records]),
+        ("{" + ",".join([record.id.hex() for record in records]) + "}").encode(),
+        array_of([record.type.encode() for record in records]),
         _unless_empty(array_of, data),
         _unless_empty(array_of, data_bytes),
         _unless_empty(array_of, metadata),
         _unless_empty(array_of, metadata_bytes),
-        _unless_empty(array_of, ["\n".join(record.tags) if record.tags else None for record in records]),
-        array_of([record.content_type for record in records]),
+        _unless_empty(array_of, ["\n".join(record.tags).encode() if record.tags else None for record in records]),
+        _unless_empty(
+            array_of, [None if record.content_type == JSON else record.content_type.encode() for record in records]
+        ),
         _unless_empty(numbers_of, [record.occurred_us for record in records]),
     )
 
 
-def _unless_empty(form: Any, values: Sequence[Any]) -> str | None:
-    return form(values) if any(value is not None for value in values) else None
+def _unless_empty(form: Callable[[Any], bytes], values: Sequence[Any]) -> bytes | None:
+    return None if values.count(None) == len(values) else form(values)
 
 
-def _split(units: Sequence[Unit], given: list[tuple[str, bytes]]) -> tuple[list[str | None], list[str | None]]:
-    """Texts for JSONB, and hexadecimal texts for bytea: one of the two for each, or none for empty metadata."""
-    as_bytes = itertools.chain.from_iterable([unit.as_bytes] * len(unit.records) for unit in units)
-    texts: list[str | None] = []
-    hexes: list[str | None] = []
+def _split(
+    as_bytes: Sequence[bool], given: Sequence[tuple[str, bytes]]
+) -> tuple[list[bytes | None], list[bytes | None]]:
+    """Texts for JSONB, and hexadecimal texts for bytea: one of the two for each; neither for empty metadata."""
+    texts: list[bytes | None] = []
+    hexes: list[bytes | None] = []
     for (content_type, content), refused in zip(given, as_bytes, strict=True):
-        json = not refused and faithful(content_type, content)
-        texts.append(content.decode() if json and content else None)
-        hexes.append(None if json or (not content and content_type == "application/json") else "\\x" + content.hex())
+        if not content and content_type == JSON:
+            text = hexadecimal = None
+        elif not refused and faithful(content_type, content):
+            text, hexadecimal = content, None
+        else:
+            text, hexadecimal = None, b"\\x" + content.hex().encode()
+        texts.append(text)
+        hexes.append(hexadecimal)
     return texts, hexes
 
 
-def _conditions(units: Sequence[Unit]) -> str | None:
+def _conditions(units: Sequence[Unit]) -> bytes | None:
     """One entry per write: all of a unit's conditions stand at its write that is judged first, before any is stored."""
     if not any(unit.conditions for unit in units):
         return None
-    entries: list[str | None] = []
+    entries: list[bytes | None] = []
     for unit in units:
         conditions = [{"after": each.after, "seeks": seeks_of(each.fail_if_match)} for each in unit.conditions]
-        own: list[str | None] = [None] * len(unit.writes)
-        own[unit.turns[0]] = msgspec.json.encode(conditions).decode() if conditions else None
+        own: list[bytes | None] = [None] * len(unit.writes)
+        own[unit.turns[0]] = msgspec.json.encode(conditions) if conditions else None
         entries += own
     return array_of(entries)

@@ -132,11 +132,21 @@ async def test_json_that_the_server_refuses_after_all_is_stored_as_bytes(
 
 
 def test_array_literals_hold_hostile_texts(postgres_url: str) -> None:
-    texts = ["plain", 'a "quoted" one', "back\\slash", "{brace,comma}", "", "NULL", None, "zwei\nZeilen", "'"]
+    texts: list[str | None] = [
+        "plain",
+        'a "quoted" one',
+        "back\\slash",
+        "{brace,comma}",
+        "",
+        "NULL",
+        None,
+        "zwei\nZeilen",
+        "'",
+    ]
+    literal = array_of([None if text is None else text.encode() for text in texts]).decode()
     with psycopg.connect(postgres_url) as connection:
-        row = connection.execute(
-            "SELECT %s::text[], %s::int8[]", (array_of(texts), numbers_of([1, None, -2]))
-        ).fetchone()
+        statement = "SELECT %s::text[], %s::int8[]"
+        row = connection.execute(statement, (literal, numbers_of([1, None, -2]).decode())).fetchone()
     assert row == (texts, [1, None, -2])
 
 

@@ -5,15 +5,18 @@
 SELECT {schema}.horizon_v1()
 
 -- name: append_one
-SELECT {schema}.append_one_v1(%s, %s, %s, %s::uuid, %s, %s::jsonb, %s::jsonb, %s, %s)
+SELECT {schema}.append_one_v1($1::boolean, $2::text, $3::int8, $4::uuid, $5::text, $6::jsonb, $7::jsonb, $8::text,
+    coalesce($9::text, 'application/json'))::text
 
 -- name: append_many
-SELECT {schema}.append_v1(%s, %s::text[], %s::int8[], %s::int[], %s::json[], %s::int[], %s::int[], %s::int[],
-    %s::uuid[], %s::text[], %s::jsonb[], %s::bytea[], %s::jsonb[], %s::bytea[], %s::text[], %s::text[], %s::int8[])
+SELECT {schema}.append_v1($1::boolean, $2::text[], $3::int8[], $4::int[], $5::json[], $6::int[], $7::int[], $8::int[],
+    $9::uuid[], $10::text[], $11::jsonb[], $12::bytea[], $13::jsonb[], $14::bytea[], $15::text[], $16::text[],
+    $17::int8[])::text
 
 -- name: append_whole
-SELECT {schema}.append_whole_v1(%s, %s::text[], %s::int8[], %s::int[], %s::json[], %s::int[], %s::int[], %s::int[],
-    %s::uuid[], %s::text[], %s::jsonb[], %s::bytea[], %s::jsonb[], %s::bytea[], %s::text[], %s::text[], %s::int8[])
+SELECT {schema}.append_whole_v1($1::boolean, $2::text[], $3::int8[], $4::int[], $5::json[], $6::int[], $7::int[], $8::int[],
+    $9::uuid[], $10::text[], $11::jsonb[], $12::bytea[], $13::jsonb[], $14::bytea[], $15::text[], $16::text[],
+    $17::int8[])::text
 
 -- name: places
 -- Where these ids are stored: is an append a retry?

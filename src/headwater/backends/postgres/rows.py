@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from headwater.backend import StreamInfo, StreamPolicy
-from headwater.events import JSON, Event, is_json
+from headwater.events import JSON, Event, category_of, is_json
 from headwater.queries import Branch, Expected, ExpectedVersion, Query
 
 __all__ = ["array_of", "event_of", "expected_number", "faithful", "numbers_of", "seeks_of", "stream_of"]
@@ -83,10 +83,10 @@ def event_of(row: Sequence[Any]) -> Event:
 
 def stream_of(row: Sequence[Any]) -> StreamInfo:
     """The stream in a row of the columns that every statement about streams selects."""
-    name, category, version, first, created_us, last_us, state, truncate_before, max_age_us, max_count = row
+    name, version, first, created_us, last_us, state, truncate_before, max_age_us, max_count = row
     max_age = None if max_age_us is None else timedelta(microseconds=max_age_us)
     policy = StreamPolicy(truncate_before, max_age, max_count)
-    return StreamInfo(name, category, version, first, created_us, last_us, state, policy)
+    return StreamInfo(name, category_of(name), version, first, created_us, last_us, state, policy)
 
 
 def seeks_of(query: Query) -> list[dict[str, Any]]:

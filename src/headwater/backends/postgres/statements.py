@@ -16,7 +16,7 @@ EVENT_COLUMNS = """e.position, e.stream, e.version, uuid_send(e.id), e.type,
     coalesce(e.metadata_bytes, convert_to(e.metadata::text, 'UTF8')),
     array_to_string(e.tags, E'\\n'), e.content_type, e.recorded_us, e.occurred_us"""
 
-STREAM_COLUMNS = """head.name, head.category, head.version, {schema}.first_version_v1(head),
+STREAM_COLUMNS = """head.name, head.version, {schema}.first_version_v1(head),
     head.created_us, head.last_us, head.state, head.truncate_before, head.max_age_us, head.max_count"""
 
 NOW_US = "(extract(epoch FROM clock_timestamp()) * 1000000)::int8"

@@ -28,15 +28,15 @@ class Streams:
 
     async def streams(self, category: str | None, prefix: str | None, after: str, limit: int) -> list[StreamInfo]:
         """See ``Backend.streams``."""
-        values: dict[str, str | int] = {"after": after, "most": limit}
-        statement = "streams"
-        if category is not None:
-            statement += "_in_category"
-            values["category"] = category
-        if prefix:
-            statement += "_with_prefix"
-            values |= {"prefix": prefix, "beyond": _beyond(prefix)}
-        return [stream_of(row) for row in await self._connections.rows(self._statements[statement], values)]
+        begins = [text for text in (category, prefix) if text]  # a category's streams begin with it
+        values = {
+            "after": after,
+            "low": max(begins, default=""),
+            "high": min(map(_beyond, begins), default=_beyond("")),
+            "category": category,
+            "most": limit,
+        }
+        return [stream_of(row) for row in await self._connections.rows(self._statements["streams"], values)]
 
     async def categories(self) -> list[tuple[str, int]]:
         """See ``Backend.categories``."""

@@ -32,7 +32,7 @@ CREATE OR REPLACE FUNCTION {schema}.append_one_v1(
 DECLARE
     ignored text;
     last    int8;
-    at_us   int8 := extract(epoch FROM clock_timestamp()) * 1000000;
+    at_us   int8 := date_part('epoch', clock_timestamp()) * 1000000;
     ver     int8;
     pos     int8;
 BEGIN
@@ -41,8 +41,8 @@ BEGIN
     last := pg_sequence_last_value('{schema}.positions'::regclass);
     ignored := pg_advisory_xact_lock_shared('{schema}.positions'::regclass::oid::int4, last::bit(32)::int4);
     IF expected IS NULL OR expected IN (-1, 0) THEN
-        INSERT INTO {schema}.streams AS head (name, category, version, created_us, last_us)
-            VALUES (stream, split_part(stream, '-', 1), 1, at_us, at_us)
+        INSERT INTO {schema}.streams AS head (name, version, created_us, last_us)
+            VALUES (stream, 1, at_us, at_us)
             ON CONFLICT (name) DO UPDATE
                 SET version = head.version + 1, state = 'open', last_us = greatest(head.last_us, excluded.last_us)
                 WHERE {schema}.fits_v1(expected, head.version, head.state)
@@ -57,9 +57,9 @@ BEGIN
         RETURN NULL;
     END IF;
     INSERT INTO {schema}.events
-        (position, stream, version, id, type, data, metadata, tags, content_type, recorded_us)
-        VALUES (nextval('{schema}.positions'), stream, ver, id, type, data, metadata, string_to_array(tags, E'\n'),
-                content_type, at_us)
+        (position, stream, version, id, type, category, data, metadata, tags, content_type, recorded_us)
+        VALUES (nextval('{schema}.positions'), stream, ver, id, type, split_part(stream, '-', 1), data, metadata,
+                string_to_array(tags, E'\n'), content_type, at_us)
         RETURNING events.position INTO pos;
     IF tags IS NOT NULL THEN
         INSERT INTO {schema}.event_tags (tag, position, type)
@@ -85,7 +85,7 @@ CREATE OR REPLACE FUNCTION {schema}.append_v1(
 DECLARE
     ignored text;
     last    int8;
-    at_us   int8 := extract(epoch FROM clock_timestamp()) * 1000000;
+    at_us   int8 := date_part('epoch', clock_timestamp()) * 1000000;
     moments int8[];   -- per write
     bases   int8[];   -- per write: the stream's version before it; NULL where refused
     results int8[];
@@ -126,8 +126,8 @@ BEGIN
                 ver := counts[w];
                 moment := at_us;
             ELSE
-                INSERT INTO {schema}.streams AS head (name, category, version, created_us, last_us)
-                    SELECT streams[w], split_part(streams[w], '-', 1), counts[w], at_us, at_us
+                INSERT INTO {schema}.streams AS head (name, version, created_us, last_us)
+                    SELECT streams[w], counts[w], at_us, at_us
                     WHERE expected[w] IS NULL OR expected[w] IN (-1, 0)
                        OR EXISTS (SELECT FROM {schema}.streams AS held WHERE held.name = streams[w])
                     ON CONFLICT (name) DO UPDATE
@@ -143,11 +143,11 @@ BEGIN
         CONTINUE WHEN (conditions IS NULL OR turns IS NOT NULL) AND turn < cardinality(counts);
         -- Store the slice: everything at the end, or this write alone where a later condition has to see it.
         WITH added AS (
-            INSERT INTO {schema}.events (position, stream, version, id, type, data, data_bytes, metadata,
+            INSERT INTO {schema}.events (position, stream, version, id, type, category, data, data_bytes, metadata,
                                          metadata_bytes, tags, content_type, recorded_us, occurred_us)
             SELECT nextval('{schema}.positions'), streams[e.owner],
                    CASE WHEN streams[e.owner] IS NULL THEN 0 ELSE bases[e.owner] + e.rank END,
-                   e.id, e.type, e.data, e.data_bytes, e.metadata, e.metadata_bytes, string_to_array(e.tags, E'\n'),
+                   e.id, e.type, split_part(streams[e.owner], '-', 1), e.data, e.data_bytes, e.metadata, e.metadata_bytes, string_to_array(e.tags, E'\n'),
                    coalesce(e.content_type, 'application/json'), moments[e.owner], e.occurred
             FROM (
                 SELECT *

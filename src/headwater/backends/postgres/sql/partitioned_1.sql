@@ -2,7 +2,7 @@
 -- A partitioned table can have no unique index without the position in it, so:
 
 -- read(stream), in order of version. That no version comes twice is kept by the lock on the stream's head alone.
-CREATE INDEX events_by_stream ON {schema}.events (stream, version) WHERE stream IS NOT NULL;
+CREATE INDEX events_by_stream ON {schema}.events (stream, version);
 
 -- the ids stand in a table of their own, which is not partitioned: idempotent retries, event(id), and no id twice,
 -- also after the event's partition was detached.

@@ -72,35 +72,22 @@ ORDER BY e.position DESC
 SELECT {stream_columns} FROM {schema}.streams AS head WHERE head.name = %(name)s
 
 -- name: streams
+-- From the first name after `after` and not below `low`, to the last below `high`; of a category, where not NULL.
 SELECT {stream_columns} FROM {schema}.streams AS head
-WHERE head.name > %(after)s
-ORDER BY head.name LIMIT %(most)s
-
--- name: streams_with_prefix
-SELECT {stream_columns} FROM {schema}.streams AS head
-WHERE head.name > %(after)s AND head.name >= %(prefix)s AND head.name < %(beyond)s
-ORDER BY head.name LIMIT %(most)s
-
--- name: streams_in_category
-SELECT {stream_columns} FROM {schema}.streams AS head
-WHERE head.category = %(category)s AND head.name > %(after)s
-ORDER BY head.name LIMIT %(most)s
-
--- name: streams_in_category_with_prefix
-SELECT {stream_columns} FROM {schema}.streams AS head
-WHERE head.category = %(category)s AND head.name > %(after)s AND head.name >= %(prefix)s AND head.name < %(beyond)s
+WHERE head.name > %(after)s AND head.name >= %(low)s AND head.name < %(high)s
+  AND (%(category)s::text IS NULL OR split_part(head.name, '-', 1) = %(category)s)
 ORDER BY head.name LIMIT %(most)s
 
 -- name: categories
-SELECT category, count(*) FROM {schema}.streams GROUP BY category ORDER BY category
+SELECT split_part(name, '-', 1) AS category, count(*) FROM {schema}.streams GROUP BY 1 ORDER BY 1
 
 -- name: lock_head
 SELECT version, state FROM {schema}.streams WHERE name = %(name)s FOR UPDATE
 
 -- name: hide_stream
 -- Inserts only for a name that was never used; gives no row where somebody else has just used it.
-INSERT INTO {schema}.streams AS head (name, category, version, state, created_us, last_us)
-VALUES (%(name)s, split_part(%(name)s, '-', 1), 0, %(state)s, {now_us}, {now_us})
+INSERT INTO {schema}.streams AS head (name, version, state, created_us, last_us)
+VALUES (%(name)s, 0, %(state)s, {now_us}, {now_us})
 ON CONFLICT (name) DO UPDATE SET state = excluded.state, hidden_through = head.version
 WHERE head.version = %(version)s
 RETURNING version

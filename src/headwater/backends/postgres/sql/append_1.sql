@@ -1,4 +1,4 @@
--- The functions that append, version 1. Placeholders: {schema}; {ids}, the table that knows every event's id.
+-- The functions that append, version 1. Placeholders: `schema`; `ids`, the table that knows every event's id.
 --
 -- The gate, in this order, each step its own statement:
 --   1. the gate's lock: shared; exclusive where the call carries conditions, or the store was opened as serialized

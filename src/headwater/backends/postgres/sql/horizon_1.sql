@@ -1,4 +1,4 @@
--- The readers' half of the gate, version 1. Placeholder: {schema}.
+-- The readers' half of the gate, version 1. Placeholder: `schema`.
 -- The position up to which the log is settled: whatever lies at or below it is committed and visible to the NEXT
 -- statement, or will never be. The order of the two steps is the proof:
 --   1. read the sequence's last value H;

@@ -1,5 +1,5 @@
 -- Where events match a query, version 1: for conditions and for read_all. Installed twice, for each direction.
--- Placeholders: {schema}; {name}; {order}, ASC or DESC.
+-- Placeholders: `schema`; `name`; `order`, ASC or DESC.
 -- `seeks` is a JSON list; each has one leading key, that an index answers in order of position, and filters:
 --   {"tag", "type"} | {"tag"} | {"stream"} | {"type"} | {"category"} | {} and "types", "tags", "streams", "categories"
 -- Gives, for each seek, its first `most` positions with after < position <= upto. The same position may come twice.

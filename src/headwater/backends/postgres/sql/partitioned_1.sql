@@ -1,4 +1,4 @@
--- What schema 1 adds where events is partitioned by position. Placeholder: {schema}.
+-- What schema 1 adds where events is partitioned by position. Placeholder: `schema`.
 -- A partitioned table can have no unique index without the position in it, so:
 
 -- read(stream), in order of version. That no version comes twice is kept by the lock on the stream's head alone.

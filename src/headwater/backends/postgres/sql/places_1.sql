@@ -1,4 +1,4 @@
--- What is asked of single places and streams, version 1. Placeholder: {schema}.
+-- What is asked of single places and streams, version 1. Placeholder: `schema`.
 
 -- Whether the event at `place` has all the tags, one of the streams and one of the categories (NULL: does not matter).
 CREATE OR REPLACE FUNCTION {schema}.has_v1(place int8, all_tags text[], any_stream text[], any_category text[])

@@ -1,4 +1,4 @@
--- The tables of schema 1. Placeholders: {schema}, a quoted name; {partitioning}, empty or PARTITION BY RANGE (position).
+-- The tables of schema 1. Placeholders: `schema`, a quoted name; `partitioning`, empty or PARTITION BY RANGE (position).
 
 -- Positions. CACHE 1, so that "last value" is the highest position drawn so far by anybody: the gate stands on that.
 -- It starts at 0 with 0 drawn, so that the last value can be read before the first event. Holes are legal.

@@ -7,6 +7,7 @@ connection must be the caller's alone, in autocommit and idle.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -38,6 +39,8 @@ async def ask(connection: Connection, statement: str, parameters: Sequence[bytes
         connection.pgconn.send_query_prepared(name, parameters)
         result = await _answer(connection.pgconn)
     except asyncio.CancelledError:
+        with contextlib.suppress(psycopg.Error):  # else a call that waits for a lock would hold others back meanwhile
+            await connection.cancel_safe(timeout=2.0)
         await connection.close()
         raise
     return result.get_value(0, 0)

@@ -188,6 +188,39 @@ async def test_a_cancelled_append_costs_its_neighbours_nothing(postgres_schema_u
         assert {info.name async for info in store.streams()} == {f"loan-{n}" for n in range(40)}
 
 
+async def test_an_append_that_is_cancelled_while_it_stalls_gives_its_place_free(
+    postgres_schema_url: str, postgres_url: str, admin: Connection, schema: str, until: Callable[..., Any]
+) -> None:
+    """Both of the store's senders: what others append meanwhile is not kept waiting for ever."""
+
+    async def both_wait() -> bool:
+        query = (
+            f"SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%{schema}%append%'"
+        )
+        return await (await admin.execute(query)).fetchone() == (2,)
+
+    async with hw.connect(postgres_schema_url) as store:
+        for stream in ("loan-1", "loan-2"):
+            await store.append(stream, hw.NewEvent("A_SUBMITTED", {}))
+        async with await psycopg.AsyncConnection.connect(postgres_url) as holder:
+            await holder.execute(f"SELECT FROM {schema}.streams FOR UPDATE")
+            lone, other = (
+                asyncio.create_task(store.append(stream, hw.NewEvent("A_APPROVED", {}), expected=1))
+                for stream in ("loan-1", "loan-2")
+            )
+            await until(both_wait)
+            waiting = asyncio.create_task(store.append("loan-3", hw.NewEvent("A_SUBMITTED", {})))
+            lone.cancel()
+            assert (await waiting).version == 1  # though the other sender still waits for loan-2
+            await until(one_waits)
+            await holder.rollback()
+        assert (await other).version == 2
+        with pytest.raises(asyncio.CancelledError):
+            await lone
+        done = await store.append("loan-1", hw.NewEvent("A_ACCEPTED", {}))
+        assert done.version == 2  # the server was told to stop
+
+
 async def test_close_waits_for_what_was_given_and_takes_no_more(postgres_schema_url: str) -> None:
     store = await hw.connect(postgres_schema_url)
     appending = [asyncio.create_task(store.append(f"loan-{n}", hw.NewEvent("A_SUBMITTED", {}))) for n in range(40)]

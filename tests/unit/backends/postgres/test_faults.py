@@ -193,11 +193,17 @@ async def test_an_append_that_is_cancelled_while_it_stalls_gives_its_place_free(
 ) -> None:
     """Both of the store's senders: what others append meanwhile is not kept waiting for ever."""
 
+    async def waiters() -> int:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
+        row = await (await admin.execute(query, (f"%{schema}%append%",))).fetchone()
+        assert row is not None
+        return int(row[0])
+
     async def both_wait() -> bool:
-        query = (
-            f"SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%{schema}%append%'"
-        )
-        return await (await admin.execute(query)).fetchone() == (2,)
+        return await waiters() == 2
+
+    async def one_waits() -> bool:
+        return await waiters() == 1
 
     async with hw.connect(postgres_schema_url) as store:
         for stream in ("loan-1", "loan-2"):

@@ -68,8 +68,8 @@ BEGIN
     RETURN ARRAY[ver, pos];
 END $body$;
 
--- Any number of writes. Those of one call are judged one by one: a refused one leaves no trace and costs the others
--- nothing. With conditions, each sees what the writes before it in this call have stored.
+-- Any number of writes. A refused one leaves no trace and costs the others nothing. Where each names another stream and
+-- none has a condition, the heads are moved in one statement; else they are judged one by one. With conditions, each sees what the writes before it in this call have stored.
 --   per write: streams (NULL: none), expected, counts of events, conditions (JSON: [{"after": n, "seeks": […]}, …])
 --   turns: the numbers of the writes in the order to judge them; NULL: as they stand. Their events are stored, and get
 --   their positions, as they stand in any case; with turns, all at the end
@@ -99,6 +99,8 @@ DECLARE
     taken   int;
     first   int := 1; -- first write of the slice
     w       int;      -- number of the write that is judged
+    together boolean; -- whether all are judged in one statement: no conditions, and each stream once
+    named   text;
 BEGIN
     IF exclusive THEN
         ignored := pg_advisory_xact_lock('{schema}.streams'::regclass::oid::int4, 0);
@@ -109,12 +111,39 @@ BEGIN
     ignored := pg_advisory_xact_lock_shared('{schema}.positions'::regclass::oid::int4, last::bit(32)::int4);
     known := ARRAY(SELECT owner FROM unnest(ids, owners) AS given (id, owner)
                    WHERE EXISTS (SELECT FROM {ids} AS old WHERE old.id = given.id));
-    FOR turn IN 1 .. cardinality(counts) LOOP
+    together := conditions IS NULL AND turns IS NULL AND cardinality(counts) > 1
+        AND (SELECT count(DISTINCT name) FROM unnest(streams) AS name) = cardinality(counts);
+    IF together THEN
+        results := array_fill(NULL::int8, ARRAY[2 * cardinality(counts)]);
+        bases := array_fill(NULL::int8, ARRAY[cardinality(counts)]);
+        moments := bases;
+        upto := cardinality(ids) - counts[cardinality(counts)];
+        FOR named, ver, moment IN
+            INSERT INTO {schema}.streams AS head (name, version, created_us, last_us)
+                SELECT given.name, given.events, at_us, at_us
+                FROM unnest(streams, counts) WITH ORDINALITY AS given (name, events, number)
+                WHERE given.number <> ALL (known)
+                  AND (expected[given.number] IS NULL OR expected[given.number] IN (-1, 0)
+                       OR EXISTS (SELECT FROM {schema}.streams AS held WHERE held.name = given.name))
+                ORDER BY given.number
+                ON CONFLICT (name) DO UPDATE
+                    SET version = head.version + excluded.version, state = 'open',
+                        last_us = greatest(head.last_us, at_us)
+                    WHERE {schema}.fits_v1(expected[array_position(streams, head.name)], head.version, head.state)
+                RETURNING head.name, head.version, head.last_us
+        LOOP
+            w := array_position(streams, named);
+            results[2 * w - 1] := ver;
+            bases[w] := ver - counts[w];
+            moments[w] := moment;
+        END LOOP;
+    END IF;
+    FOR turn IN CASE WHEN together THEN cardinality(counts) ELSE 1 END .. cardinality(counts) LOOP
         w := coalesce(turns[turn], turn);
         upto := upto + counts[w];
         ver := NULL;
         failure := NULL;
-        IF w = ANY (known) THEN
+        IF w = ANY (known) OR together THEN
             NULL;
         ELSE
             IF conditions[w] IS NOT NULL THEN
@@ -136,10 +165,12 @@ BEGIN
                     RETURNING head.version, head.last_us INTO ver, moment;
             END IF;
         END IF;
-        results[2 * w - 1] := coalesce(failure[1], ver);
-        results[2 * w] := failure[2];
-        bases[w] := ver - counts[w];
-        moments[w] := moment;
+        IF NOT together THEN
+            results[2 * w - 1] := coalesce(failure[1], ver);
+            results[2 * w] := failure[2];
+            bases[w] := ver - counts[w];
+            moments[w] := moment;
+        END IF;
         CONTINUE WHEN (conditions IS NULL OR turns IS NOT NULL) AND turn < cardinality(counts);
         -- Store the slice: everything at the end, or this write alone where a later condition has to see it.
         WITH added AS (

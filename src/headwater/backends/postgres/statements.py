@@ -14,7 +14,7 @@ __all__ = ["Statements", "filled", "quoted", "text_of"]
 EVENT_COLUMNS = """e.position, e.stream, e.version, uuid_send(e.id), e.type,
     coalesce(e.data_bytes, convert_to(e.data::text, 'UTF8')),
     coalesce(e.metadata_bytes, convert_to(e.metadata::text, 'UTF8')),
-    array_to_string(e.tags, E'\\n'), e.content_type, e.recorded_us, e.occurred_us"""
+    array_to_string(e.tags, E'\\n'), coalesce(e.content_type, 'application/json'), e.recorded_us, e.occurred_us"""
 
 STREAM_COLUMNS = """head.name, head.version, {schema}.first_version_v1(head),
     head.created_us, head.last_us, head.state, head.truncate_before, head.max_age_us, head.max_count"""

@@ -111,8 +111,8 @@ async def test_json_is_jsonb_in_the_table_and_the_rest_is_bytes(
         )
     ).fetchall()
     assert rows == [
-        ("20000", None, "112", False, JSON),
-        (None, b'{"rate":1e300}', None, True, JSON),
+        ("20000", None, "112", False, None),
+        (None, b'{"rate":1e300}', None, True, None),
         (None, b"\x00\xff", None, False, "image/tiff"),
         (None, b"", None, False, "image/tiff"),
     ]

@@ -179,7 +179,7 @@ BEGIN
             SELECT nextval('{schema}.positions'), streams[e.owner],
                    CASE WHEN streams[e.owner] IS NULL THEN 0 ELSE bases[e.owner] + e.rank END,
                    e.id, e.type, split_part(streams[e.owner], '-', 1), e.data, e.data_bytes, e.metadata, e.metadata_bytes, string_to_array(e.tags, E'\n'),
-                   coalesce(e.content_type, 'application/json'), moments[e.owner], e.occurred
+                   e.content_type, moments[e.owner], e.occurred
             FROM (
                 SELECT *
                 FROM unnest(owners, ranks, ids, types, data, data_bytes, metadata, metadata_bytes, tags, content_types,

@@ -6,7 +6,7 @@ SELECT {schema}.horizon_v1()
 
 -- name: append_one
 SELECT {schema}.append_one_v1($1::boolean, $2::text, $3::int8, $4::uuid, $5::text, $6::jsonb, $7::jsonb, $8::text,
-    coalesce($9::text, 'application/json'))::text
+    $9::text)::text
 
 -- name: append_many
 SELECT {schema}.append_v1($1::boolean, $2::text[], $3::int8[], $4::int[], $5::json[], $6::int[], $7::int[], $8::int[],

@@ -31,7 +31,7 @@ CREATE TABLE {schema}.events (
     metadata       jsonb,
     metadata_bytes bytea,
     tags           text[],
-    content_type   text NOT NULL,
+    content_type   text,                   -- NULL: application/json
     recorded_us    int8 NOT NULL,
     occurred_us    int8,
     PRIMARY KEY (position)                 -- read_all without a query; the join from the indexes below to the events

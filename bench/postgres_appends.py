@@ -127,7 +127,7 @@ def main() -> None:
             connection.execute(TABLE)
         one, bare = alternate(5, lambda: ours(url, 1, 2_000), lambda: bare_insert(server, 2_000))
         many, usual = alternate(5, lambda: ours(url, 32, 12_800), lambda: template(server, 32, 3_200))
-        gate, lock = alternate(3, lambda: processes(url, 8, 500), lambda: processes(serialized, 8, 500))
+        gate, lock = alternate(5, lambda: processes(url, 8, 1_000), lambda: processes(serialized, 8, 1_000))
         with psycopg.connect(server, autocommit=True) as connection:
             connection.execute("drop table template_events")
     show(

@@ -28,6 +28,7 @@ __all__ = [
     "StreamPolicy",
     "StreamState",
     "Write",
+    "size_of",
 ]
 
 StreamState = Literal["open", "deleted", "tombstoned"]
@@ -64,6 +65,11 @@ class Page(msgspec.Struct, frozen=True):
     """
     more: bool
     """Whether more may follow: read on with ``last`` as ``after`` (as ``before`` when reading backwards)."""
+
+
+def size_of(events: Sequence[Event]) -> int:
+    """Bytes of data and metadata that these events hold: what ``Limits.page_bytes_max`` counts."""
+    return sum([len(event.raw_data) + len(event.raw_metadata) for event in events])
 
 
 class StreamPolicy(msgspec.Struct, frozen=True):
@@ -171,12 +177,17 @@ class Appender(Protocol):
         the first result, with ``duplicate``, whatever is expected by now. Raises ``DuplicateEvent`` where they are
         stored otherwise, ``WrongExpectedVersion``, ``AppendConditionFailed``, ``StreamDeleted``, and
         ``OutcomeUnknown`` where the technology went away half-way and can't be asked again.
+
+        The writes stand in the log in the order given. The events of one write share their ``recorded_us``.
         """
         ...
 
 
 class Backend(Appender, Protocol):
     """What a technology must do. Every method may be called from many tasks at once.
+
+    A page of events ends early, with ``more``, once its events hold ``Limits.page_bytes_max`` bytes (``size_of``); a
+    few events more do no harm.
 
     All raise ``StoreUnavailable`` where the technology can't be reached, and ``CorruptStore`` where what they find
     can't be trusted.

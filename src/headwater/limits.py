@@ -43,4 +43,4 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     page_events_max: int = 1_000
     """Events that a reader fetches and holds at a time."""
     page_bytes_max: int = 8_388_608
-    """About how many bytes of data a reader fetches and holds at a time (8 MiB)."""
+    """Bytes of data and metadata after which a page ends (8 MiB). The last few events of a page may go over it."""

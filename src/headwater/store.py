@@ -16,6 +16,7 @@ from headwater.backend import (
     Page,
     StreamInfo,
     StreamPolicy,
+    size_of,
 )
 from headwater.codecs import check_expectation, check_place, check_query, checked_name
 from headwater.errors import ForeignCheckpoint, InvalidQuery
@@ -138,7 +139,7 @@ class EventStore(Writing):
         limit: int | None,
         backwards: bool,
     ) -> AsyncGenerator[list[Event], None]:
-        """Pages until the end or the limit. A page shrinks where events are large, so that memory stays bounded."""
+        """Pages until the end or the limit. The backend bounds a page's bytes; ask for as many as will probably fit."""
         check_place("after", after)
         check_place("before", before)
         check_place("limit", limit)
@@ -264,6 +265,5 @@ class EventStore(Writing):
 
 def _next_page_events(events: Sequence[Event], limits: Limits) -> int:
     """How many events the next page may hold, if they are as large as these on average."""
-    size = sum(len(event.raw_data) for event in events)
-    average = max(1, size // len(events))
+    average = max(1, size_of(events) // len(events))
     return max(1, min(limits.page_events_max, limits.page_bytes_max // average))

@@ -73,7 +73,7 @@ class _InThreads:
             while some := await loop.run_in_executor(self._threads, _take, items, count):
                 for each in some:
                     yield each
-                count = min(2 * count, 256)
+                count = min(2 * count, 32)
         finally:
             await loop.run_in_executor(self._threads, items.close)  # type: ignore[attr-defined]  # a generator
 

@@ -49,7 +49,7 @@ class PostgresBackend:
             else Rooms(self._connections, self._statements["make_partitions"], found.partition_size)
         )
         self._appender = GroupingAppender(self._connections, self._statements, target, self._signal, self._rooms)
-        self._reader = Reader(self._connections, self._gate, self._statements)
+        self._reader = Reader(self._connections, self._gate, self._statements, limits.page_bytes_max)
         self._streams = Streams(self._connections, self._statements)
         self._keeping = Keeping(self._connections, self._statements)
 

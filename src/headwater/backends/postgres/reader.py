@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
 
-from headwater.backend import Page
-from headwater.backends.postgres.connections import Connections
+from headwater.backend import Page, size_of
+from headwater.backends.postgres.connections import Connection, Connections
+from headwater.backends.postgres.direct import row_chunks
 from headwater.backends.postgres.gate import Gate
 from headwater.backends.postgres.rows import event_of, seeks_of
 from headwater.backends.postgres.statements import Statements
@@ -21,6 +23,8 @@ END = 2**63 - 1
 SEEKS_MAX = 20
 """From more seeks on, a query is answered window by window: each seek finds a page of its own, of which little is
 used where there are many."""
+CHUNK = 16
+"""Rows taken off the wire at a time; between two chunks, the size of the page is looked at."""
 WINDOW = 10_000
 """Positions in the first window; the next are four times as wide where little was found."""
 
@@ -28,8 +32,9 @@ WINDOW = 10_000
 class Reader:
     """Reads behind the gate. A stream needs no gate: the lock on its head lets its versions commit in order."""
 
-    def __init__(self, connections: Connections, gate: Gate, statements: Statements) -> None:
+    def __init__(self, connections: Connections, gate: Gate, statements: Statements, bytes_max: int) -> None:
         self._connections = connections
+        self._bytes_max = bytes_max  # of a page
         self._gate = gate
         self._statements = statements
 
@@ -40,63 +45,96 @@ class Reader:
 
     async def read_stream(self, stream: str, after: int, before: int | None, limit: int, backwards: bool) -> Page:
         """See ``Backend.read_stream``."""
+        page = _Page(limit, self._bytes_max)
         name = "read_stream_backwards" if backwards else "read_stream"
-        values = {"stream": stream, "after": after, "before": END if before is None else before, "most": limit}
-        events = await self._events(name, values)
-        return Page(events, events[-1].version if events else after, len(events) == limit)
+        await self._fill(page, name, after, END if before is None else before, stream.encode())
+        return Page(page.events, page.events[-1].version if page.events else after, page.full)
 
     async def read_all(self, query: Query | None, after: int, before: int | None, limit: int, backwards: bool) -> Page:
         """See ``Backend.read_all``."""
+        page = _Page(limit, self._bytes_max)
         seeks = seeks_of(query) if query is not None and query.items else None
         end = END if before is None else before - 1
         if backwards:
             upto = end if end <= self._gate.known else min(await self._gate.horizon(), end)
-            events = await self._search(seeks, after, upto, limit, backwards=True)
+            await self._search(page, seeks, after, upto, backwards=True)
             after = min(after, upto)
         else:
-            events, after = await self._forwards(seeks, after, end, limit)
-        full = len(events) == limit
-        return Page(events, events[-1].position if full else after, full)
+            after = await self._forwards(page, seeks, after, end)
+        return Page(page.events, page.events[-1].position if page.full else after, page.full)
 
-    async def _forwards(
-        self, seeks: list[dict[str, Any]] | None, after: int, end: int, limit: int
-    ) -> tuple[list[Event], int]:
+    async def _forwards(self, page: _Page, seeks: list[dict[str, Any]] | None, after: int, end: int) -> int:
         """First what is known to be settled; then, where that does not fill the page, what is settled by now.
 
-        The events, and the position up to which the log was searched.
+        Returns the position up to which the log was searched.
         """
-        events: list[Event] = []
         known = min(self._gate.known, end)
         if known > after:
-            events = await self._search(seeks, after, known, limit, backwards=False)
+            await self._search(page, seeks, after, known, backwards=False)
             after = known
-        if len(events) < limit and after < end:
+        if not page.full and after < end:
             horizon = min(await self._gate.horizon(), end)
             if horizon > after:
-                events += await self._search(seeks, after, horizon, limit - len(events), backwards=False)
+                await self._search(page, seeks, after, horizon, backwards=False)
                 after = horizon
-        return events, after
+        return after
 
     async def _search(
-        self, seeks: list[dict[str, Any]] | None, after: int, upto: int, most: int, *, backwards: bool
-    ) -> list[Event]:
-        """The first events with ``after < position <= upto``: all, or those that a seek finds."""
+        self, page: _Page, seeks: list[dict[str, Any]] | None, after: int, upto: int, *, backwards: bool
+    ) -> None:
+        """Add the first events with ``after < position <= upto``: all, or those that a seek finds."""
         suffix = "_backwards" if backwards else ""
         if seeks is None:
-            return await self._events("read_log" + suffix, {"after": after, "upto": upto, "most": most})
-        found: list[Event] = []
+            await self._fill(page, "read_log" + suffix, after, upto)
+            return
         width = WINDOW if len(seeks) > SEEKS_MAX else END
-        values: dict[str, Any] = {"seeks": _encode(seeks).decode()}
-        while after < upto and len(found) < most:
+        while after < upto and not page.full:
             low, high = (max(after, upto - width), upto) if backwards else (after, min(upto, after + width))
-            values |= {"after": low, "upto": high, "most": most - len(found)}
-            found += await self._events("read_matches" + suffix, values)
+            found = -len(page.events)
+            await self._fill(page, "read_matches" + suffix, low, high, _encode(seeks))
+            found += len(page.events)
             after, upto = (after, low) if backwards else (high, upto)
-            width *= 4 if len(found) < most // 4 else 1
-        return found
+            width *= 4 if found < page.events_max // 4 else 1
 
-    async def _events(self, name: str, values: dict[str, Any]) -> list[Event]:
-        return [event_of(row) for row in await self._connections.rows(self._statements[name], values)]
+    async def _fill(self, page: _Page, name: str, after: int, upto: int, *more: bytes) -> None:
+        """Add what a statement finds, until the page is full."""
+        numbers = [b"%d" % number for number in (after, upto, page.events_max - len(page.events))]
+        statement = self._statements[name]
+
+        async def work(connection: Connection) -> tuple[list[Event], int]:
+            return await page.more(connection, statement, [*numbers, *more])
+
+        page.add(*await self._connections.call(work))
+
+
+class _Page:
+    """A page that fills: at most so many events, and, the last few aside, at most so many bytes."""
+
+    def __init__(self, events_max: int, bytes_max: int) -> None:
+        self.events: list[Event] = []
+        self.events_max = events_max
+        self._bytes_left = bytes_max
+
+    @property
+    def full(self) -> bool:
+        return len(self.events) >= self.events_max or self._bytes_left <= 0
+
+    def add(self, events: list[Event], size: int) -> None:
+        self.events += events
+        self._bytes_left -= size
+
+    async def more(self, connection: Connection, statement: str, values: list[bytes]) -> tuple[list[Event], int]:
+        """What the statement finds, as far as there is room, and its size; the page itself is not changed."""
+        events: list[Event] = []
+        size = 0
+        async with aclosing(row_chunks(connection, statement, values, CHUNK)) as chunks:
+            async for rows in chunks:
+                chunk = [event_of(row) for row in rows]
+                events += chunk
+                size += size_of(chunk)
+                if size >= self._bytes_left:
+                    break
+        return events, size
 
 
 _encode = msgspec.json.Encoder().encode

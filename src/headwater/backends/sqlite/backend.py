@@ -59,7 +59,7 @@ async def open(url: str, limits: Limits) -> SQLiteBackend:
     except BaseException:
         readers.shutdown()
         raise
-    return SQLiteBackend(file, connection, identity, readers)
+    return SQLiteBackend(file, connection, identity, readers, limits.page_bytes_max)
 
 
 def _prepared(file: StoreFile) -> tuple[sqlite3.Connection, str]:
@@ -78,9 +78,15 @@ class SQLiteBackend:
     stepped = True
 
     def __init__(
-        self, file: StoreFile, connection: sqlite3.Connection, identity: str, readers: ThreadPoolExecutor
+        self,
+        file: StoreFile,
+        connection: sqlite3.Connection,
+        identity: str,
+        readers: ThreadPoolExecutor,
+        page_bytes_max: int,
     ) -> None:
         self.identity = identity
+        self._page_bytes_max = page_bytes_max
         self._file = file
         self._pid = os.getpid()
         self._signal = Signal()
@@ -134,10 +140,10 @@ class SQLiteBackend:
         raise NotSupported("the SQLite backend", "appends in a caller's transaction", "Use append or append_all.")
 
     async def read_stream(self, stream: str, after: int, before: int | None, limit: int, backwards: bool) -> Page:
-        return await self._read(reader.read_stream, stream, after, before, limit, backwards)
+        return await self._read(reader.read_stream, stream, after, before, limit, backwards, self._page_bytes_max)
 
     async def read_all(self, query: Query | None, after: int, before: int | None, limit: int, backwards: bool) -> Page:
-        return await self._read(reader.read_log, query, after, before, limit, backwards)
+        return await self._read(reader.read_log, query, after, before, limit, backwards, self._page_bytes_max)
 
     async def head(self) -> int:
         return await self._read(reader.head)

@@ -7,13 +7,16 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from headwater.backend import Page, StreamInfo, StreamPolicy
+from headwater.backend import Page, StreamInfo, StreamPolicy, size_of
 from headwater.backends.sqlite.querying import END, leaves_of, page_sql
 from headwater.backends.sqlite.schema import STATES, statement
 from headwater.events import JSON, Event, category_of, now_us
 from headwater.queries import Query
 
 __all__ = ["categories", "event_by_id", "first_match", "head", "read_log", "read_stream", "stream_info", "stream_infos"]
+
+CHUNK = 16
+"""Rows taken from the database at a time; between two chunks, the size of the page is looked at."""
 
 
 def head(connection: sqlite3.Connection) -> int:
@@ -23,7 +26,13 @@ def head(connection: sqlite3.Connection) -> int:
 
 
 def read_stream(
-    connection: sqlite3.Connection, stream: str, after: int, before: int | None, limit: int, backwards: bool
+    connection: sqlite3.Connection,
+    stream: str,
+    after: int,
+    before: int | None,
+    limit: int,
+    backwards: bool,
+    bytes_max: int,
 ) -> Page:
     """A page of a stream: what its policy lets be seen."""
     row = connection.execute(f"{statement('stream_columns')} where name = ?", (stream,)).fetchone()
@@ -37,22 +46,28 @@ def read_stream(
         f"order by version {order} limit ?"
     )
     end = END if before is None else before
-    events = _events(connection.execute(sql, (row[1], first, end, limit)))
-    if len(events) == limit and events:
+    events, more = _page(connection.execute(sql, (row[1], first, end, limit)), limit, bytes_max)
+    if more:
         return Page(events, events[-1].version, True)
     return Page(events, first if backwards else max(after, info.version), False)
 
 
 def read_log(
-    connection: sqlite3.Connection, query: Query | None, after: int, before: int | None, limit: int, backwards: bool
+    connection: sqlite3.Connection,
+    query: Query | None,
+    after: int,
+    before: int | None,
+    limit: int,
+    backwards: bool,
+    bytes_max: int,
 ) -> Page:
     """A page of the log. The head is read first: up to it, the page shows everything that matches."""
     settled = head(connection)
     end = settled + 1 if before is None else min(before, settled + 1)
     leaves = leaves_of(connection, query or Query.all(), after, end)
     sql, parameters = page_sql(leaves, after, end, limit, "desc" if backwards else "asc")
-    events = _events(connection.execute(sql, parameters))
-    if len(events) == limit and events:
+    events, more = _page(connection.execute(sql, parameters), limit, bytes_max)
+    if more:
         return Page(events, events[-1].position, True)
     return Page(events, after if backwards else max(after, end - 1), False)
 
@@ -72,6 +87,17 @@ def event_by_id(connection: sqlite3.Connection, id: bytes) -> Event | None:
     """The event with this id."""
     events = _events(connection.execute(f"{statement('event_columns')} where id = ?", (id,)))
     return events[0] if events else None
+
+
+def _page(cursor: sqlite3.Cursor, limit: int, bytes_max: int) -> tuple[list[Event], bool]:
+    """The events of a page, which ends early where it has its size; and whether more may follow."""
+    events: list[Event] = []
+    size = 0
+    while size < bytes_max and (rows := cursor.fetchmany(CHUNK)):
+        chunk = _events(rows)
+        events += chunk
+        size += size_of(chunk)
+    return events, bool(events) and (len(events) == limit or size >= bytes_max)
 
 
 def _events(rows: Iterable[tuple[Any, ...]]) -> list[Event]:

@@ -37,6 +37,15 @@ async def _filled(store: EventStore) -> EventStore:
     return store
 
 
+async def _with_scans(store: EventStore) -> int:
+    """Many small events, and then large ones: whoever guesses a page's size by the last page's is far off."""
+    await store.append(CASE, [NewEvent("NoteTaken", [number, ""]) for number in range(3_000)])
+    for number in range(20):
+        scans = [NewEvent("LetterScanned", [number, "%" * 400_000]) for _ in range(10)]
+        await store.append(CASE, scans)
+    return 3_200
+
+
 class MemoryPromises(StorePromises):
     """Bounded memory."""
 
@@ -49,3 +58,14 @@ class MemoryPromises(StorePromises):
                 count, most = await _growth(reading)
                 assert count == EVENTS
                 assert most < 2_000_000, f"{most:,} bytes"
+
+    async def test_small_then_large(self, open_store: OpenStore) -> None:
+        """Small events, then 80 MB in large ones: a page of 2 MB holds about that much, not its number of events."""
+        async with open_store(Limits(page_bytes_max=2_000_000)) as store:
+            events = await _with_scans(store)
+            query = Query([QueryItem(types=["NoteTaken", "LetterScanned"])])
+            readings = (store.read(CASE), store.read_all(), store.read_all(query=query), store.read_all(backwards=True))
+            for reading in readings:
+                count, most = await _growth(reading)
+                assert count == events
+                assert most < 30_000_000, f"{most:,} bytes"

@@ -32,39 +32,41 @@ SELECT name, version, state FROM {schema}.streams WHERE name = ANY (%s::text[])
 SELECT {columns} FROM {schema}.events AS e
 WHERE e.position = (SELECT position FROM {ids} WHERE id = %s::uuid)
 
+-- Pages of events. $1 after, $2 before (exclusive) or upto (inclusive), $3 how many at most; $4 the stream, or the seeks.
+
 -- name: read_stream
 SELECT {columns} FROM {schema}.events AS e
-WHERE e.stream = %(stream)s AND e.version > %(after)s AND e.version < %(before)s
-  AND e.version >= (SELECT {schema}.first_version_v1(head) FROM {schema}.streams AS head WHERE head.name = %(stream)s)
-ORDER BY e.version LIMIT %(most)s
+WHERE e.stream = $4 AND e.version > $1 AND e.version < $2
+  AND e.version >= (SELECT {schema}.first_version_v1(head) FROM {schema}.streams AS head WHERE head.name = $4)
+ORDER BY e.version LIMIT $3
 
 -- name: read_stream_backwards
 SELECT {columns} FROM {schema}.events AS e
-WHERE e.stream = %(stream)s AND e.version > %(after)s AND e.version < %(before)s
-  AND e.version >= (SELECT {schema}.first_version_v1(head) FROM {schema}.streams AS head WHERE head.name = %(stream)s)
-ORDER BY e.version DESC LIMIT %(most)s
+WHERE e.stream = $4 AND e.version > $1 AND e.version < $2
+  AND e.version >= (SELECT {schema}.first_version_v1(head) FROM {schema}.streams AS head WHERE head.name = $4)
+ORDER BY e.version DESC LIMIT $3
 
 -- name: read_log
 SELECT {columns} FROM {schema}.events AS e
-WHERE e.position > %(after)s AND e.position <= %(upto)s
-ORDER BY e.position LIMIT %(most)s
+WHERE e.position > $1 AND e.position <= $2
+ORDER BY e.position LIMIT $3
 
 -- name: read_log_backwards
 SELECT {columns} FROM {schema}.events AS e
-WHERE e.position > %(after)s AND e.position <= %(upto)s
-ORDER BY e.position DESC LIMIT %(most)s
+WHERE e.position > $1 AND e.position <= $2
+ORDER BY e.position DESC LIMIT $3
 
 -- name: read_matches
 SELECT {columns} FROM (
-    SELECT DISTINCT place FROM {schema}.matches_v1(%(seeks)s::jsonb, %(after)s, %(upto)s, %(most)s) AS place
-    ORDER BY place LIMIT %(most)s
+    SELECT DISTINCT place FROM {schema}.matches_v1($4::jsonb, $1, $2, $3) AS place
+    ORDER BY place LIMIT $3
 ) AS found JOIN {schema}.events AS e ON e.position = found.place
 ORDER BY e.position
 
 -- name: read_matches_backwards
 SELECT {columns} FROM (
-    SELECT DISTINCT place FROM {schema}.matches_backwards_v1(%(seeks)s::jsonb, %(after)s, %(upto)s, %(most)s) AS place
-    ORDER BY place DESC LIMIT %(most)s
+    SELECT DISTINCT place FROM {schema}.matches_backwards_v1($4::jsonb, $1, $2, $3) AS place
+    ORDER BY place DESC LIMIT $3
 ) AS found JOIN {schema}.events AS e ON e.position = found.place
 ORDER BY e.position DESC
 

@@ -23,6 +23,8 @@ __all__ = [
     "Capabilities",
     "Checkpoint",
     "Page",
+    "Record",
+    "RecordChange",
     "Snapshot",
     "StreamInfo",
     "StreamPolicy",
@@ -144,6 +146,27 @@ class Checkpoint(msgspec.Struct, frozen=True):
         return f"{self.store}@{self.position}"
 
 
+class Record(msgspec.Struct, frozen=True):
+    """A small thing kept beside the log by name: a consumer's progress, a lease, a parked event."""
+
+    name: str
+    value: bytes
+    revision: int
+    """Rises with every change of this name, over a removal too: no two values of a name ever share one."""
+    age_us: int
+    """How long before it was loaded it was saved, in microseconds by the technology's own clock."""
+
+
+class RecordChange(msgspec.Struct, frozen=True):
+    """A record's new value, and what must stand there now."""
+
+    name: str
+    value: bytes | None
+    """None: remove it."""
+    expected: int | None = None
+    """The revision it must have; 0: it must not exist; None: whatever."""
+
+
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What a backend promises, so that a program can ask instead of finding out."""
 
@@ -165,6 +188,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     stream_policies: bool
     snapshots: bool
     checkpoints: bool
+    records: bool
+    """Records beside the log, changed by compare-and-swap: durable consumers, groups and projections stand on them."""
 
 
 class Appender(Protocol):
@@ -260,6 +285,17 @@ class Backend(Appender, Protocol):
     async def save_checkpoint(self, name: str, position: int) -> None: ...
 
     async def load_checkpoint(self, name: str) -> int | None: ...
+
+    async def load_records(self, prefix: str, after: str = "", limit: int = 10_000) -> list[Record]:
+        """The records whose names start with ``prefix``, from the first name higher than ``after``, by name."""
+        ...
+
+    async def save_records(self, changes: Sequence[RecordChange]) -> list[int]:
+        """Make all the changes or none, durably; the new revisions (0 for a removal), in the same order.
+
+        Each name stands in one change at most. Raises ``StaleRecord`` where a record is not as expected.
+        """
+        ...
 
     async def close(self) -> None:
         """Finish what was acknowledged, let go of everything. A second call does nothing."""

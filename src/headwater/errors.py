@@ -16,6 +16,10 @@
     ├── NotSupported               this backend can't do that, and says so in ``capabilities``
     ├── CorruptStore               what is stored breaks a promise
     ├── ForeignCheckpoint          the checkpoint belongs to another store
+    ├── InvalidConsumer            a consumer can't be run as asked
+    ├── Fenced                     another member has taken over this one's share
+    ├── StaleRecord                what is kept beside the log was changed by somebody else
+    ├── NotCaughtUp                a consumer or a projection did not come so far in time
     └── BadUrl                     the store's URL is not understood
 """
 
@@ -30,12 +34,16 @@ __all__ = [
     "BadUrl",
     "CorruptStore",
     "DuplicateEvent",
+    "Fenced",
     "ForeignCheckpoint",
     "HeadwaterError",
+    "InvalidConsumer",
     "InvalidEvent",
     "InvalidQuery",
+    "NotCaughtUp",
     "NotSupported",
     "OutcomeUnknown",
+    "StaleRecord",
     "StoreUnavailable",
     "StreamDeleted",
     "TooLarge",
@@ -222,6 +230,52 @@ class ForeignCheckpoint(HeadwaterError):
         )
         super().__init__(
             f"checkpoint {checkpoint} {found}. Start the consumer from a position of this store, or open the right one."
+        )
+
+
+class InvalidConsumer(HeadwaterError, ValueError):
+    """A consumer can't be run as asked. Attributes: ``consumer``, its name; ``problem``; ``remedy``."""
+
+    def __init__(self, consumer: str, problem: str, remedy: str) -> None:
+        self.consumer = consumer
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"consumer {_shown(consumer)} {problem}. {remedy}")
+
+
+class StaleRecord(HeadwaterError):
+    """A record beside the log is not at the revision that the writer knew. Nothing was written. Attribute: ``name``."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"the record {_shown(name)} was changed by somebody else. Load it again and decide again.")
+
+
+class Fenced(HeadwaterError):
+    """Another member has taken over a share of a consumer, so nothing more of it may be written here.
+
+    Attributes: ``consumer``; ``part``, the number of the share.
+    """
+
+    def __init__(self, consumer: str, part: int) -> None:
+        self.consumer = consumer
+        self.part = part
+        super().__init__(
+            f"part {part} of consumer {_shown(consumer)} was taken over by another member, or rewound. "
+            "What was handled after its last checkpoint will be handled again there."
+        )
+
+
+class NotCaughtUp(HeadwaterError, TimeoutError):
+    """A consumer or projection did not come as far as was waited for. Attributes: ``name``, ``wanted``, ``reached``."""
+
+    def __init__(self, name: str, wanted: int, reached: int, seconds: float) -> None:
+        self.name = name
+        self.wanted = wanted
+        self.reached = reached
+        super().__init__(
+            f"{name} came to position {reached} of {wanted} in {seconds:g} s. "
+            "Wait longer, or look whether it runs: headwater consumers list."
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from datetime import timedelta
 from types import TracebackType
@@ -13,17 +13,16 @@ from headwater.backend import (
     Backend,
     Capabilities,
     Checkpoint,
-    Page,
     StreamInfo,
     StreamPolicy,
-    size_of,
 )
-from headwater.codecs import check_expectation, check_place, check_query, checked_name
-from headwater.errors import ForeignCheckpoint, InvalidQuery
+from headwater.codecs import check_expectation, check_place, checked_name
+from headwater.errors import InvalidQuery
 from headwater.events import Event, NewEvent
 from headwater.keeping import Checkpoints, Snapshots
 from headwater.limits import Limits
 from headwater.queries import ANY, ExpectedVersion, Query
+from headwater.reading import Reading
 from headwater.writing import Append, BoundStore, Writing
 
 __all__ = ["Append", "BoundStore", "Checkpoints", "EventStore", "Snapshots"]
@@ -39,6 +38,7 @@ class EventStore(Writing):
         self._backend = backend
         self._appender = backend
         self._limits = limits or Limits()
+        self._reading = Reading(backend, self._limits)
         self.snapshots = Snapshots(backend, self._limits)
         self.checkpoints = Checkpoints(backend, self._limits)
 
@@ -77,7 +77,7 @@ class EventStore(Writing):
 
         A stream that does not exist, or was deleted, has none. Holds one page of events at a time.
         """
-        async with aclosing(self._stream_pages(stream, after, before, limit, backwards)) as pages:
+        async with aclosing(self._reading.stream_pages(stream, after, before, limit, backwards)) as pages:
             async for events in pages:
                 for event in events:
                     yield event
@@ -97,75 +97,10 @@ class EventStore(Writing):
         handed out only once nothing can appear before it any more. ``after`` may be a ``Checkpoint`` of this store
         (else ``ForeignCheckpoint``). Holds one page of events at a time.
         """
-        async with aclosing(self._log_pages(after, before, query, limit, backwards)) as pages:
+        async with aclosing(self._reading.log_pages(after, before, query, limit, backwards)) as pages:
             async for events in pages:
                 for event in events:
                     yield event
-
-    def _stream_pages(
-        self, stream: str, after: int, before: int | None, limit: int | None, backwards: bool
-    ) -> AsyncGenerator[list[Event], None]:
-        checked_name("stream name", stream, "stream_name_bytes_max", self._limits.stream_name_bytes_max)
-
-        async def fetch(after: int, before: int | None, most: int) -> Page:
-            return await self._backend.read_stream(stream, after, before, most, backwards)
-
-        return self._pages(fetch, after, before, limit, backwards)
-
-    async def _log_pages(
-        self,
-        after: int | Checkpoint,
-        before: int | None,
-        query: Query | None,
-        limit: int | None,
-        backwards: bool,
-    ) -> AsyncGenerator[list[Event], None]:
-        if query is not None:
-            check_query(query, self._limits)
-        start = await self._position_of(after) if isinstance(after, Checkpoint) else after
-
-        async def fetch(after: int, before: int | None, most: int) -> Page:
-            return await self._backend.read_all(query, after, before, most, backwards)
-
-        async with aclosing(self._pages(fetch, start, before, limit, backwards)) as pages:
-            async for events in pages:
-                yield events
-
-    async def _pages(
-        self,
-        fetch: Callable[[int, int | None, int], Awaitable[Page]],
-        after: int,
-        before: int | None,
-        limit: int | None,
-        backwards: bool,
-    ) -> AsyncGenerator[list[Event], None]:
-        """Pages until the end or the limit. The backend bounds a page's bytes; ask for as many as will probably fit."""
-        check_place("after", after)
-        check_place("before", before)
-        check_place("limit", limit)
-        limits = self._limits
-        left = limit
-        most = min(100, limits.page_events_max)  # until the size of these events is known
-        while left is None or left > 0:
-            page = await fetch(after, before, most if left is None else min(most, left))
-            if page.events:
-                yield page.events
-                left = None if left is None else left - len(page.events)
-                most = _next_page_events(page.events, limits)
-            if not page.more:
-                return
-            if backwards:
-                before = page.last
-            else:
-                after = page.last
-
-    async def _position_of(self, checkpoint: Checkpoint) -> int:
-        if checkpoint.store != self.identity:
-            raise ForeignCheckpoint(checkpoint, self.identity)
-        head = await self._backend.head()
-        if checkpoint.position > head:
-            raise ForeignCheckpoint(checkpoint, self.identity, head)
-        return checkpoint.position
 
     async def head(self) -> int:
         """The position up to which the log is settled: nothing will ever appear at or below it. 0 when empty."""
@@ -262,8 +197,3 @@ class EventStore(Writing):
     ) -> None:
         await self.close()
 
-
-def _next_page_events(events: Sequence[Event], limits: Limits) -> int:
-    """How many events the next page may hold, if they are as large as these on average."""
-    average = max(1, size_of(events) // len(events))
-    return max(1, min(limits.page_events_max, limits.page_bytes_max // average))

@@ -226,7 +226,7 @@ class EventStore(_Writing):
         backwards: bool = False,
     ) -> Iterator[Event]:
         """The events of a stream with ``after < version < before``, in order. As ``headwater.EventStore.read``."""
-        return self._caller.each(self._store._stream_pages(stream, after, before, limit, backwards))
+        return self._caller.each(self._store._reading.stream_pages(stream, after, before, limit, backwards))
 
     def read_all(
         self,
@@ -238,7 +238,7 @@ class EventStore(_Writing):
         backwards: bool = False,
     ) -> Iterator[Event]:
         """The events of the whole log that match ``query``, in order. As ``headwater.EventStore.read_all``."""
-        return self._caller.each(self._store._log_pages(after, before, query, limit, backwards))
+        return self._caller.each(self._store._reading.log_pages(after, before, query, limit, backwards))
 
     def head(self) -> int:
         """The position up to which the log is settled: nothing will ever appear at or below it. 0 when empty."""

@@ -16,13 +16,15 @@ from headwater.backend import (
     Appended,
     Capabilities,
     Page,
+    Record,
+    RecordChange,
     Snapshot,
     StreamInfo,
     StreamPolicy,
     StreamState,
     Write,
 )
-from headwater.errors import AppendConditionFailed, NotSupported
+from headwater.errors import AppendConditionFailed, NotSupported, StaleRecord
 from headwater.events import Event, category_of, now_us
 from headwater.limits import Limits
 from headwater.queries import ANY, ExpectedVersion, Query
@@ -43,6 +45,7 @@ CAPABILITIES = Capabilities(
     stream_policies=True,
     snapshots=True,
     checkpoints=True,
+    records=True,
 )
 
 
@@ -92,6 +95,8 @@ class MemoryBackend:
         self._by_id: dict[bytes, Event] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self._checkpoints: dict[str, int] = {}
+        self._records: dict[str, tuple[bytes, int]] = {}  # value, revision = when it was saved
+        self._last_us = 0
         self._signal = Signal()
 
     async def append(self, writes: Sequence[Write]) -> list[Appended]:
@@ -228,6 +233,29 @@ class MemoryBackend:
 
     async def load_checkpoint(self, name: str) -> int | None:
         return self._checkpoints.get(name)
+
+    async def load_records(self, prefix: str, after: str = "", limit: int = 10_000) -> list[Record]:
+        with self._lock:
+            names = sorted(name for name in self._records if name.startswith(prefix) and name > after)[:limit]
+            now = now_us()
+            found = [(name, *self._records[name]) for name in names]
+        return [Record(name, value, revision, max(0, now - revision)) for name, value, revision in found]
+
+    async def save_records(self, changes: Sequence[RecordChange]) -> list[int]:
+        with self._lock:
+            for change in changes:
+                present = self._records.get(change.name)
+                if change.expected is not None and change.expected != (present[1] if present else 0):
+                    raise StaleRecord(change.name)
+            return [self._change(change) for change in changes]
+
+    def _change(self, change: RecordChange) -> int:
+        if change.value is None:
+            self._records.pop(change.name, None)
+            return 0
+        self._last_us = max(now_us(), self._last_us + 1)
+        self._records[change.name] = (change.value, self._last_us)
+        return self._last_us
 
     async def close(self) -> None:
         self._signal.notify()

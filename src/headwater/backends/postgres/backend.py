@@ -151,4 +151,5 @@ def _capabilities(found: Found) -> Capabilities:
         stream_policies=True,
         snapshots=True,
         checkpoints=True,
+        records=True,
     )

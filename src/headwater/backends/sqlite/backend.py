@@ -41,6 +41,7 @@ CAPABILITIES = Capabilities(
     stream_policies=True,
     snapshots=True,
     checkpoints=True,
+    records=True,
 )
 
 READERS_MAX = 4

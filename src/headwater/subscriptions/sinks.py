@@ -1,0 +1,112 @@
+"""What a consumer delivers to: a function of the user's, or something that keeps its own place, as a projection does."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+from headwater.events import Event
+
+__all__ = ["HandledSome", "Handler", "Sink", "sink_of"]
+
+Handler = Callable[[Any], Awaitable[None] | None]
+"""Takes an event, or a list of events where ``batch`` was given. A plain function runs in a thread of its own."""
+
+
+class HandledSome(Exception):
+    """The first ``done`` of some events were handled; the next one failed with ``error``."""
+
+    def __init__(self, done: int, error: Exception) -> None:
+        self.done = done
+        self.error = error
+        super().__init__(done, error)
+
+
+class Sink(Protocol):
+    """Takes the events of each part of a consumer, in order."""
+
+    async def start(self, part: int, position: int) -> int:
+        """Where the part goes on. ``position`` is the consumer's own checkpoint; a sink that keeps its place says its own."""
+        ...
+
+    async def handle(self, part: int, events: Sequence[Event]) -> None:
+        """Handle some events. They may come again, after a crash or from a member that was taken for dead.
+
+        An exception means that none of them was handled, ``HandledSome`` that some were. ``Fenced``: this part is
+        somebody else's by now.
+        """
+        ...
+
+
+class _Each:
+    """A coroutine function for each event."""
+
+    def __init__(self, handler: Callable[[Event], Awaitable[None]]) -> None:
+        self._handler = handler
+
+    async def start(self, part: int, position: int) -> int:
+        return position
+
+    async def handle(self, part: int, events: Sequence[Event]) -> None:
+        handler = self._handler
+        done = 0
+        try:
+            for event in events:
+                await handler(event)
+                done += 1
+        except Exception as error:
+            raise HandledSome(done, error) from error
+
+
+class _EachInThread:
+    """A plain function for each event, in a thread, so that it may block."""
+
+    def __init__(self, handler: Callable[[Event], None]) -> None:
+        self._handler = handler
+
+    async def start(self, part: int, position: int) -> int:
+        return position
+
+    async def handle(self, part: int, events: Sequence[Event]) -> None:
+        await asyncio.to_thread(self._handle, events)
+
+    def _handle(self, events: Sequence[Event]) -> None:
+        done = 0
+        try:
+            for event in events:
+                self._handler(event)
+                done += 1
+        except Exception as error:
+            raise HandledSome(done, error) from error
+
+
+class _Batches:
+    """A function for lists of events."""
+
+    def __init__(self, handler: Callable[[Sequence[Event]], Any]) -> None:
+        self._handler = handler
+        self._suspends = _is_async(handler)
+
+    async def start(self, part: int, position: int) -> int:
+        return position
+
+    async def handle(self, part: int, events: Sequence[Event]) -> None:
+        if self._suspends:
+            await self._handler(events)
+        else:
+            await asyncio.to_thread(self._handler, events)
+
+
+def sink_of(handler: Handler | Sink, *, batches: bool) -> Sink:
+    """The sink for what a user gave."""
+    if hasattr(handler, "handle") and hasattr(handler, "start"):
+        return handler
+    if batches:
+        return _Batches(handler)
+    return _Each(handler) if _is_async(handler) else _EachInThread(handler)  # type: ignore[arg-type]  # as inspected
+
+
+def _is_async(handler: object) -> bool:
+    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))

@@ -16,13 +16,31 @@ from headwater.backend import (
     StreamInfo,
     StreamPolicy,
 )
-from headwater.codecs import check_expectation, check_place, checked_name
+from headwater.codecs import check_expectation, check_place, check_query, checked_name
 from headwater.errors import InvalidQuery
 from headwater.events import Event, NewEvent
 from headwater.keeping import Checkpoints, Snapshots
 from headwater.limits import Limits
 from headwater.queries import ANY, ExpectedVersion, Query
 from headwater.reading import Reading
+from headwater.subscriptions import (
+    BEGINNING,
+    Audit,
+    Consumer,
+    Consumers,
+    Every,
+    Feed,
+    Handler,
+    Mark,
+    OnFailure,
+    ParkedEvents,
+    PartitionBy,
+    Retry,
+    Sink,
+    Start,
+    audited,
+    subscription_pages,
+)
 from headwater.writing import Append, BoundStore, Writing
 
 __all__ = ["Append", "BoundStore", "Checkpoints", "EventStore", "Snapshots"]
@@ -41,6 +59,7 @@ class EventStore(Writing):
         self._reading = Reading(backend, self._limits)
         self.snapshots = Snapshots(backend, self._limits)
         self.checkpoints = Checkpoints(backend, self._limits)
+        self.consumers = Consumers(backend)
 
     @property
     def identity(self) -> str:
@@ -101,6 +120,92 @@ class EventStore(Writing):
             async for events in pages:
                 for event in events:
                     yield event
+
+    async def subscribe(
+        self, *, after: int | Checkpoint = 0, query: Query | None = None, marks: bool = False
+    ) -> AsyncIterator[Event | Mark]:
+        """The events of the log with ``position > after`` that match ``query``: those there are, then those that come.
+
+        Each event once, in order of position, as soon as nothing can appear before it any more. It never ends by
+        itself; cancel the task or close the iterator. For new events only: ``after=await store.head()``. With
+        ``marks``, ``CaughtUp`` and ``FellBehind`` come between the events. A slow reader holds two pages of events at
+        most, and slows nobody.
+        """
+        async with aclosing(self._subscription(after, query, marks)) as pages:
+            async for page in pages:
+                for each in page:
+                    yield each
+
+    async def _subscription(
+        self, after: int | Checkpoint, query: Query | None, marks: bool
+    ) -> AsyncGenerator[list[Event | Mark], None]:
+        if query is not None:
+            check_query(query, self._limits)
+        position = await self._reading.position_of(after)
+        check_place("after", position)
+        async with aclosing(
+            subscription_pages(Feed(self._backend, self._limits, query, position), marks=marks)
+        ) as pages:
+            async for page in pages:
+                yield page
+
+    def consumer(
+        self,
+        name: str,
+        handler: Handler | Sink,
+        *,
+        query: Query | None = None,
+        batch: int | None = None,
+        start: Start | int | Checkpoint = BEGINNING,
+        checkpoint: Every | None = None,
+        partitions: int = 1,
+        partition_by: PartitionBy = "stream",
+        retry: Retry | None = None,
+        on_failure: OnFailure = "park",
+        lease: float = 10.0,
+    ) -> Consumer:
+        """A durable consumer: every event to ``handler`` at least once, in order, from where it was left.
+
+        Arguments:
+            name: under which its place is kept. Run the same name in several processes, and they share the parts.
+            handler: ``async def handler(event)``, awaited; or a plain function, run in a thread.
+            query: only events that match.
+            batch: hand over lists of up to so many events instead of single ones.
+            start: where a new consumer starts: ``BEGINNING``, ``NOW``, a position, or a checkpoint of this store.
+            checkpoint: how often its place is kept; every 1,000 events and every second where left out.
+            partitions: into how many parts the events are dealt, so how many members can work at a time.
+            partition_by: ``"stream"``, ``"category"``, ``"tag:applicant"``, or a function from an event to a text:
+                events of one key keep their order.
+            retry: how an event that failed is tried again.
+            on_failure: after the last attempt, ``"park"`` the event and go on; ``"park_key"``: and hold back all
+                later events of its key; ``"stop"``: end ``run`` with the error.
+            lease: seconds after which a member that gives no sign of life is replaced.
+
+        Nothing runs yet: ``await consumer.run()``, or ``async with consumer:``.
+        """
+        return Consumer(
+            self._backend,
+            self._limits,
+            name,
+            handler,
+            query=query,
+            batch=batch,
+            start=start,
+            checkpoint=checkpoint,
+            partitions=partitions,
+            partition_by=partition_by,
+            retry=retry,
+            on_failure=on_failure,
+            lease=lease,
+        )
+
+    def parked(self, consumer: str) -> ParkedEvents:
+        """The events that a consumer could not handle."""
+        return ParkedEvents(self._backend, consumer)
+
+    async def audit(self, consumer: str, *, partition_by: PartitionBy | None = None) -> Audit:
+        """Compare what was delivered to a consumer with the log: missed, doubled, reversed. Reads the log again."""
+        return await audited(self._backend, self._limits, consumer, partition_by)
 
     async def head(self) -> int:
         """The position up to which the log is settled: nothing will ever appear at or below it. 0 when empty."""
@@ -196,4 +301,3 @@ class EventStore(Writing):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-

@@ -14,7 +14,7 @@ from headwater.queries import Query
 from headwater.reading import FIRST_PAGE_EVENTS, next_page_events
 from headwater.waiting import running_loop
 
-__all__ = ["CaughtUp", "FellBehind", "Feed", "Mark", "subscription_pages"]
+__all__ = ["CaughtUp", "Feed", "FellBehind", "Mark", "subscription_pages"]
 
 WAIT_SECONDS = 30.0
 """One wait of a reader with nothing to read; it only bounds how long a lost signal of the backend can cost."""
@@ -27,7 +27,7 @@ class CaughtUp(msgspec.Struct, frozen=True):
 
 
 class FellBehind(msgspec.Struct, frozen=True):
-    """A mark in a subscription: more events wait than a page holds, so the reader catches up again after ``position``."""
+    """A mark in a subscription: more events wait than a page holds; the reader catches up again after ``position``."""
 
     position: int
 

@@ -31,7 +31,7 @@ NOW = Start.NOW
 
 
 class Every(msgspec.Struct, frozen=True, kw_only=True):
-    """How often a consumer keeps its place: after so many events or seconds, whichever comes first; and when it stops."""
+    """How often a consumer keeps its place: after so many events or seconds, whichever is first, and when it stops."""
 
     events: int = 1_000
     seconds: float = 1.0

@@ -1,4 +1,4 @@
-"""What a consumer delivers to: a function of the user's, or something that keeps its own place, as a projection does."""
+"""What a consumer delivers to: a function of the user's, or something that keeps its own place, as projections do."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Sink(Protocol):
     """Takes the events of each part of a consumer, in order."""
 
     async def start(self, part: int, position: int) -> int:
-        """Where the part goes on. ``position`` is the consumer's own checkpoint; a sink that keeps its place says its own."""
+        """Where the part goes on: at ``position``, the consumer's checkpoint, or where the sink itself says it is."""
         ...
 
     async def handle(self, part: int, events: Sequence[Event]) -> None:
@@ -109,4 +109,4 @@ def sink_of(handler: Handler | Sink, *, batches: bool) -> Sink:
 
 
 def _is_async(handler: object) -> bool:
-    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(handler, "__call__", None))
+    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(type(handler), "__call__", None))  # noqa: B004  # its own, not whether

@@ -1,0 +1,305 @@
+"""One member of a consumer: it holds some of the parts by leases, feeds them from one reading of the log, and hands
+parts over when others come, go or die."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import socket
+import time
+import uuid
+from typing import Any
+
+import msgspec
+
+from headwater.backend import Backend, Page, Record, RecordChange
+from headwater.errors import Fenced, InvalidConsumer, StaleRecord, StoreUnavailable
+from headwater.events import Event
+from headwater.limits import Limits
+from headwater.queries import Query
+from headwater.subscriptions.delivery import Delivery
+from headwater.subscriptions.feed import Feed
+from headwater.subscriptions.parking import parked_pages
+from headwater.subscriptions.partitions import KeyOf, part_of
+from headwater.subscriptions.parts import Chunk, Part, Replay, Ticket
+from headwater.subscriptions.states import (
+    About,
+    MemberState,
+    Parked,
+    PartState,
+    about_name,
+    decoded,
+    encoded,
+    member_name,
+    part_name,
+    prefix_of,
+)
+
+__all__ = ["Member"]
+
+log = logging.getLogger("headwater.subscriptions")
+
+PAGES_AHEAD = 2
+"""Pages that may be on their way through the parts: the one that is handled, and the next."""
+LOOKS_PER_LEASE = 4
+"""A member looks at the others, and renews its leases, so often in the time of one."""
+
+
+class Member:
+    """Runs a consumer's parts in this process, until it is told to stop."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        limits: Limits,
+        consumer: str,
+        query: Query | None,
+        partitions: int,
+        key_of: KeyOf,
+        delivery: Delivery,
+        *,
+        lease: float,
+        save_seconds: float,
+    ) -> None:
+        self.id = uuid.uuid4().hex
+        self.parts: dict[int, Part] = {}
+        self._backend = backend
+        self._limits = limits
+        self._consumer = consumer
+        self._query = query
+        self._partitions = partitions
+        self._key_of = key_of
+        self._delivery = delivery
+        self._lease = lease
+        self._save_seconds = save_seconds
+        self._room = asyncio.Semaphore(PAGES_AHEAD)
+        self._feeding: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._looked_at = 0.0
+
+    def stop(self) -> None:
+        """Finish what is being handled, then end ``run``."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Hold parts and handle their events, until ``stop``, cancellation, or an error that can't be waited out."""
+        tending = asyncio.create_task(self._tend(), name=f"headwater consumer {self._consumer}")
+        tending.add_done_callback(self._ended)
+        stopped: asyncio.Future[Any] = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait([stopped, self._failure], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopped.cancel()
+            tending.cancel()
+            await asyncio.wait([stopped, tending])
+            await self._leave()
+        if self._failure.done():
+            self._failure.result()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A task of ours ended; by an error, unless it was cancelled."""
+        if not task.cancelled() and (error := task.exception()) is not None and not self._failure.done():
+            self._failure.set_exception(error)
+
+    async def _leave(self) -> None:
+        """Stop handling, keep the last checkpoints, and let the parts go."""
+        await self._stop_feeding()
+        for number in list(self.parts):
+            with contextlib.suppress(Fenced, StoreUnavailable):  # then the lease will run out by itself
+                await self._release(self.parts[number])
+        with contextlib.suppress(StoreUnavailable):
+            await self._backend.save_records([RecordChange(member_name(self._consumer, self.id), None)])
+
+    async def _tend(self) -> None:
+        """Look at the others and keep the checkpoints, again and again."""
+        while True:
+            try:
+                if time.monotonic() - self._looked_at >= self._lease / LOOKS_PER_LEASE:
+                    await self._look()
+                await asyncio.gather(*[self._keep(part) for part in list(self.parts.values())])
+            except StoreUnavailable as error:
+                if not error.transient:
+                    raise
+                log.warning("consumer %s: %s", self._consumer, error)
+            await asyncio.sleep(min(self._save_seconds, self._lease / LOOKS_PER_LEASE))
+
+    async def _keep(self, part: Part) -> None:
+        renew = part.lease_left() < self._lease * (1 - 1 / LOOKS_PER_LEASE)
+        if part.changed or renew:
+            try:
+                await part.save()
+            except Fenced:
+                await self._drop(part)
+
+    async def _look(self) -> None:
+        """Say that we live; see who else does, what they hold, and what somebody asked for."""
+        name = member_name(self._consumer, self.id)
+        await self._backend.save_records([RecordChange(name, encoded(MemberState(socket.gethostname(), os.getpid())))])
+        records = await self._records()
+        self._looked_at = time.monotonic()
+        about = decoded(records[about_name(self._consumer)], About)
+        if about.paused:
+            self._delivery.going.clear()
+        else:
+            self._delivery.going.set()
+        await self._share(records)
+        await self._replay()
+
+    async def _records(self) -> dict[str, Record]:
+        records = {each.name: each for each in await self._backend.load_records(prefix_of(self._consumer))}
+        if about_name(self._consumer) not in records:
+            raise InvalidConsumer(
+                self._consumer, "was dropped while it ran", "Start it again where that was not meant."
+            )
+        return records
+
+    async def _share(self, records: dict[str, Record]) -> None:
+        """Take as many parts as are ours among the living, and let those go that are too many."""
+        held = [(part_name(self._consumer, number), number) for number in range(self._partitions)]
+        living = sorted(self._living(records))
+        rank = living.index(self.id)
+        fair = self._partitions // len(living) + (rank < self._partitions % len(living))
+        for part in list(self.parts.values())[fair:]:
+            try:
+                await self._release(part)
+            except Fenced:
+                await self._drop(part)
+        random.shuffle(held)
+        claimed = False
+        for name, number in held:
+            if len(self.parts) >= fair:
+                break
+            if number not in self.parts:
+                claimed |= await self._claim(records[name], number)
+        if claimed or self._feeding is None:
+            await self._feed_anew()
+
+    def _living(self, records: dict[str, Record]) -> list[str]:
+        prefix = member_name(self._consumer, "")
+        return [
+            name.removeprefix(prefix)
+            for name, record in records.items()
+            if name.startswith(prefix) and record.age_us < self._lease * 1e6
+        ]
+
+    async def _claim(self, record: Record, number: int) -> bool:
+        """Take a part that is free, or whose holder let its lease run out."""
+        state = decoded(record, PartState)
+        if state.owner and record.age_us <= state.lease_us:
+            return False
+        asked_at = time.monotonic()
+        mine = msgspec.structs.replace(state, owner=self.id, lease_us=int(self._lease * 1e6))
+        try:
+            (revision,) = await self._backend.save_records([RecordChange(record.name, encoded(mine), record.revision)])
+        except StaleRecord:  # somebody was faster
+            return False
+        part = Part(self._backend, self._consumer, number, mine, revision, asked_at + self._lease)
+        await self._delivery.start(part)
+        self.parts[number] = part
+        part.worker = asyncio.create_task(self._work(part), name=f"headwater consumer {self._consumer} part {number}")
+        part.worker.add_done_callback(self._ended)
+        return True
+
+    async def _release(self, part: Part) -> None:
+        """Finish nothing more, keep the checkpoint, and let another member have the part."""
+        await self._halt(part)
+        await part.save(release=True)
+
+    async def _drop(self, part: Part) -> None:
+        """The part is somebody else's by now."""
+        log.warning("consumer %s: part %d was taken over or rewound", self._consumer, part.number)
+        await self._halt(part)
+
+    async def _halt(self, part: Part) -> None:
+        self.parts.pop(part.number, None)
+        if part.worker is not None and part.worker is not asyncio.current_task():
+            part.worker.cancel()
+            await asyncio.wait({part.worker})
+        part.forget_queue()
+
+    async def _work(self, part: Part) -> None:
+        """Do what comes into the part's queue, until the part is somebody else's."""
+        try:
+            while True:
+                task = await part.queue.get()
+                if isinstance(task, Replay):
+                    await self._delivery.replay(part, task.parked)
+                    continue
+                try:
+                    await self._delivery.deliver(part, task.events, task.upto)
+                finally:
+                    task.ticket.give_back()
+        except Fenced:
+            await self._drop(part)
+
+    async def _replay(self) -> None:
+        """Let parts try again what somebody asked for, and notice keys that are free again."""
+        wanted: dict[int, list[Parked]] = {number: [] for number in self.parts if self._delivery.blocking}
+        keys: set[str] = set()
+        async for page in parked_pages(self._backend, self._consumer):
+            for parked, _ in page:
+                if parked.part in self.parts and (parked.replay or (parked.held and parked.key in keys)):
+                    keys.add(parked.key)
+                    wanted.setdefault(parked.part, []).append(parked)
+        for number, parked_events in wanted.items():
+            if number in self.parts:
+                self.parts[number].queue.put_nowait(Replay(parked_events))
+
+    async def _feed_anew(self) -> None:
+        """Read from where the part that is furthest behind was fed up to."""
+        await self._stop_feeding()
+        if self.parts:
+            self._feeding = asyncio.create_task(self._feed(), name=f"headwater consumer {self._consumer} feed")
+            self._feeding.add_done_callback(self._ended)
+
+    async def _stop_feeding(self) -> None:
+        if self._feeding is not None:
+            self._feeding.cancel()
+            await asyncio.wait({self._feeding})
+            self._feeding = None
+
+    async def _feed(self) -> None:
+        while True:
+            after = min((part.fed for part in self.parts.values()), default=None)
+            if after is None:
+                return
+            feed = Feed(self._backend, self._limits, self._query, after)
+            try:
+                while True:
+                    page = await feed.page()
+                    await self._room.acquire()
+                    self._deal(page)
+            except StoreUnavailable as error:
+                if not error.transient:
+                    raise
+                log.warning("consumer %s: %s", self._consumer, error)
+                await asyncio.sleep(1.0)
+            finally:
+                await feed.close()
+
+    def _deal(self, page: Page) -> None:
+        """Give each part its share of the page."""
+        ticket = Ticket(self._room.release)
+        ticket.take()  # our own, until all have theirs
+        shares = self._shares(page.events)
+        for number, part in self.parts.items():
+            if page.last > part.fed:
+                share = shares.get(number, [])
+                if share and share[0].position <= part.fed:
+                    share = [event for event in share if event.position > part.fed]
+                part.fed = page.last
+                ticket.take()
+                part.queue.put_nowait(Chunk(share, page.last, ticket))
+        ticket.give_back()
+
+    def _shares(self, events: list[Event]) -> dict[int, list[Event]]:
+        if self._partitions == 1:
+            return {0: events}
+        shares: dict[int, list[Event]] = {}
+        for event in events:
+            shares.setdefault(part_of(self._key_of(event), self._partitions), []).append(event)
+        return shares

@@ -70,7 +70,7 @@ async def test_stopping_early_closes_the_pages(monkeypatch: pytest.MonkeyPatch) 
     """Whoever closes a reader closes what it reads from, at once and not when memory is cleaned up."""
     closed = []
     store, _ = await _store(loan(5))
-    original = store._pages
+    original = store._reading._pages
 
     async def watched(*given: Any) -> AsyncGenerator[list[hw.Event], None]:
         try:
@@ -79,7 +79,7 @@ async def test_stopping_early_closes_the_pages(monkeypatch: pytest.MonkeyPatch) 
         finally:
             closed.append(True)
 
-    monkeypatch.setattr(store, "_pages", watched)
+    monkeypatch.setattr(store._reading, "_pages", watched)
     for events in (store.read(CASE), store.read_all()):
         await anext(events)
         await events.aclose()  # type: ignore[attr-defined]  # iterators of the store are generators

@@ -15,7 +15,7 @@ import pytest
 import headwater as hw
 from headwater import sync
 from headwater.connect import BACKENDS
-from headwater.store import EventStore
+from headwater.reading import Reading
 from headwater.testing.loans import CASE, loan
 from tests.unit import looping
 
@@ -122,9 +122,9 @@ def test_stopping_early_closes_the_source(
 ) -> None:
     """Whoever stops reading, the pages behind are closed at once."""
     closed = []
-    original = EventStore._log_pages
+    original = Reading.log_pages
 
-    async def watched(self: EventStore, *given: object) -> AsyncIterator[list[hw.Event]]:
+    async def watched(self: Reading, *given: object) -> AsyncIterator[list[hw.Event]]:
         pages: AsyncGenerator[list[hw.Event], None] = original(self, *given)  # type: ignore[arg-type]  # handed through
         try:
             async for page in pages:
@@ -133,7 +133,7 @@ def test_stopping_early_closes_the_source(
             closed.append(True)
             await pages.aclose()
 
-    monkeypatch.setattr(EventStore, "_log_pages", watched)
+    monkeypatch.setattr(Reading, "log_pages", watched)
     with sync.connect(f"{scheme}:") as store:
         store.append(CASE, loan(10))
         events = store.read_all()

@@ -169,6 +169,8 @@ class Consumer:
         deadline = time.monotonic() + timeout
         pause, most = WAIT_SECONDS
         while (reached := await self.position()) < wanted:
+            if self._task is not None and self._task.done():
+                self._task.result()  # it failed: say why, instead of waiting
             if time.monotonic() >= deadline:
                 raise NotCaughtUp(f"consumer {self.name!r}", wanted, reached, timeout)
             await asyncio.sleep(pause)

@@ -11,7 +11,6 @@ from headwater.subscriptions.parking import parked_pages
 from headwater.subscriptions.parts import restarted
 from headwater.subscriptions.states import (
     About,
-    MemberState,
     PartState,
     about_name,
     checked_consumer,
@@ -79,7 +78,7 @@ class Consumers:
             behind=max(0, head - position),
             behind_seconds=await self._behind_seconds(about, position),
             rate=round(sum(state.rate for state in parts.values()), 1),
-            members=sum(decoded(each, MemberState) is not None and each.age_us <= lease_us for each in members),
+            members=sum(each.age_us <= lease_us for each in members),
             parked=sum([len(page) async for page in parked_pages(self._backend, name)]),
             error=errors[-1] if errors else "",
         )

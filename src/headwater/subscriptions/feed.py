@@ -75,7 +75,7 @@ class Feed:
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
             ahead.cancel()
-            await asyncio.wait({ahead})
+            await asyncio.gather(ahead, return_exceptions=True)
 
 
 async def subscription_pages(feed: Feed, *, marks: bool) -> AsyncGenerator[list[Event | Mark], None]:

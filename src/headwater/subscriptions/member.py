@@ -44,6 +44,8 @@ log = logging.getLogger("headwater.subscriptions")
 
 PAGES_AHEAD = 2
 """Pages that may be on their way through the parts: the one that is handled, and the next."""
+BURIED_LEASES = 10
+"""A member that gave no sign of life for so many leases is forgotten."""
 LOOKS_PER_LEASE = 4
 """A member looks at the others, and renews its leases, so often in the time of one."""
 
@@ -148,6 +150,7 @@ class Member:
             self._delivery.going.set()
         await self._share(records)
         await self._replay()
+        await self._bury(records)
 
     async def _records(self) -> dict[str, Record]:
         records = {each.name: each for each in await self._backend.load_records(prefix_of(self._consumer))}
@@ -178,6 +181,15 @@ class Member:
         if claimed or self._feeding is None:
             await self._feed_anew()
 
+    async def _bury(self, records: dict[str, Record]) -> None:
+        """Forget members that died long ago."""
+        long_us = BURIED_LEASES * self._lease * 1e6
+        prefix = member_name(self._consumer, "")
+        dead = [each for each in records.values() if each.name.startswith(prefix) and each.age_us > long_us]
+        for record in dead:
+            with contextlib.suppress(StaleRecord):  # it lives after all, or another member was faster
+                await self._backend.save_records([RecordChange(record.name, None, record.revision)])
+
     def _living(self, records: dict[str, Record]) -> list[str]:
         prefix = member_name(self._consumer, "")
         return [
@@ -198,7 +210,11 @@ class Member:
         except StaleRecord:  # somebody was faster
             return False
         part = Part(self._backend, self._consumer, number, mine, revision, asked_at + self._lease)
-        await self._delivery.start(part)
+        try:
+            await self._delivery.start(part)
+        except BaseException:
+            await part.save(release=True)
+            raise
         self.parts[number] = part
         part.worker = asyncio.create_task(self._work(part), name=f"headwater consumer {self._consumer} part {number}")
         part.worker.add_done_callback(self._ended)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -11,12 +12,14 @@ from psycopg.pq import TransactionStatus
 
 from headwater.backend import Appended, Write
 from headwater.backends.postgres.calls import explain, send
-from headwater.backends.postgres.connections import Connection
+from headwater.backends.postgres.connections import Connection, fetched
 from headwater.backends.postgres.faults import Fault, fault_of, translated
+from headwater.backends.postgres.rows import event_of
 from headwater.backends.postgres.statements import Statements
 from headwater.backends.postgres.units import Unit
 from headwater.backends.postgres.url import Target
 from headwater.errors import AppendConditionFailed, InvalidEvent, StoreUnavailable
+from headwater.events import Event
 
 __all__ = ["BoundAppender"]
 
@@ -69,6 +72,17 @@ class BoundAppender:
         raise StoreUnavailable(
             "another transaction changed the stream during the append", "Roll back and repeat the transaction."
         )
+
+    async def events(self, ids: Sequence[bytes]) -> list[Event]:
+        """The events with these ids, as this transaction sees them, by position."""
+        rows = await fetched(self._lent(), self._statements["events"], ([uuid.UUID(bytes=id) for id in ids],))
+        return [event_of(row) for row in rows]
+
+    async def last_event(self, stream: str, before: int, types: Sequence[str] | None) -> Event | None:
+        """The last event of a stream below a version, of these types where given, as this transaction sees it."""
+        values = {"stream": stream, "before": before, "types": None if types is None else list(types)}
+        rows = await fetched(self._lent(), self._statements["last_event"], values)
+        return event_of(rows[0]) if rows else None
 
     async def _ask(self, statement: str, parameters: Sequence[bytes | None]) -> bytes | None:
         """As ``direct.ask``, but by the driver, which keeps account of the caller's transaction."""

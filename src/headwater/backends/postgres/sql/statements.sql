@@ -32,6 +32,16 @@ SELECT name, version, state FROM {schema}.streams WHERE name = ANY (%s::text[])
 SELECT {columns} FROM {schema}.events AS e
 WHERE e.position = (SELECT position FROM {ids} WHERE id = %s::uuid)
 
+-- name: events
+SELECT {columns} FROM {schema}.events AS e
+WHERE e.position IN (SELECT position FROM {ids} WHERE id = ANY (%s::uuid[])) ORDER BY e.position
+
+-- name: last_event
+-- Of some types, where given.
+SELECT {columns} FROM {schema}.events AS e
+WHERE e.stream = %(stream)s AND e.version < %(before)s AND (%(types)s::text[] IS NULL OR e.type = ANY (%(types)s))
+ORDER BY e.version DESC LIMIT 1
+
 -- Pages of events. $1 after, $2 before (exclusive) or upto (inclusive), $3 how many at most; $4 the stream, or the seeks.
 
 -- name: read_stream

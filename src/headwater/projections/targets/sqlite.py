@@ -1,0 +1,133 @@
+"""Projections into a file of SQLite's."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from headwater.errors import BadUrl, StoreUnavailable
+from headwater.projections.targets import TargetFailed
+
+__all__ = ["SQLiteTarget", "open"]
+
+IDLE_MAX = 4
+"""Connections kept for the next transaction."""
+
+_NOTHING: Mapping[str, Any] = {}
+
+
+def open(url: str) -> SQLiteTarget:
+    """``sqlite:///relative.db`` or ``sqlite:////absolute.db``, with ``?busy_timeout=seconds``; made where missing."""
+    parts = urlsplit(url)
+    path = unquote(parts.path[1:])
+    options = dict(parse_qsl(parts.query))
+    try:
+        busy = float(options.pop("busy_timeout", "30"))
+    except ValueError:
+        busy = -1.0
+    if parts.netloc or not path or path == ":memory:" or parts.fragment or options or busy < 0:
+        raise BadUrl(url, "it names no file to write to", "Write sqlite:///read.db, or sqlite:////var/lib/read.db.")
+    file = Path(path).absolute()
+    if not file.parent.is_dir():
+        raise StoreUnavailable(f"the folder {file.parent} does not exist", "Make it.", transient=False)
+    return SQLiteTarget(file, busy)
+
+
+class SQLiteTarget:
+    """See ``Target``. One transaction at a time writes; others wait for it."""
+
+    row_lock = ""  # a transaction that is to write holds the whole file
+    differs = "is not"
+
+    def __init__(self, file: Path, busy_seconds: float) -> None:
+        self.name = str(file)
+        self._uri = f"file:{quote(self.name)}?mode=rwc"
+        self._busy_seconds = busy_seconds
+        self._idle: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def transaction(self, *, alone: bool = False) -> Iterator[_Connection]:
+        with self._within("begin immediate") as connection:
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[_Connection]:
+        with self._within("begin") as connection:
+            yield connection
+
+    @contextmanager
+    def _within(self, begin: str) -> Iterator[_Connection]:
+        try:
+            connection = self._taken()
+            try:
+                connection.execute(begin)
+                yield _Connection(connection)
+                connection.execute("commit")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("rollback")
+                self._give_back(connection)
+        except sqlite3.Error as error:
+            raise TargetFailed(self.name, str(error)) from error
+
+    def _taken(self) -> sqlite3.Connection:
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        connection = sqlite3.connect(
+            self._uri,
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+            timeout=self._busy_seconds,
+            cached_statements=256,
+        )
+        connection.execute("pragma journal_mode = wal")  # so that readers do not wait for the projection
+        # Rows and positions stand in one file: what a power cut takes of both is simply done again.
+        connection.execute("pragma synchronous = normal")
+        return connection
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        with self._lock:
+            if len(self._idle) < IDLE_MAX:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def columns(self, connection: _Connection, table: str) -> tuple[list[str], list[str]]:
+        found = connection.rows("select name, pk from pragma_table_info(:table)", {"table": table})
+        key = sorted((place, name) for name, place in found if place)
+        return [name for name, _ in found], [name for _, name in key]
+
+    def replace_view(self, connection: _Connection, view: str, table: str) -> None:
+        connection.execute(f"drop view if exists {view}")
+        connection.execute(f"create view {view} as select * from {table}")
+
+    def close(self) -> None:
+        with self._lock:
+            while self._idle:
+                self._idle.pop().close()
+
+
+class _Connection:
+    """SQLite knows ``:name`` itself."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        self._raw = raw
+
+    def execute(self, sql: str, values: Mapping[str, Any] = _NOTHING) -> None:
+        self._raw.execute(sql, values)
+
+    def rows(self, sql: str, values: Mapping[str, Any] = _NOTHING) -> list[tuple[Any, ...]]:
+        return self._raw.execute(sql, values).fetchall()
+
+    def each(self, sql: str) -> Iterator[tuple[Any, ...]]:
+        return self._raw.execute(sql)

@@ -30,6 +30,7 @@ __all__ = [
     "StreamPolicy",
     "StreamState",
     "Write",
+    "beyond",
     "size_of",
 ]
 
@@ -72,6 +73,15 @@ class Page(msgspec.Struct, frozen=True):
 def size_of(events: Sequence[Event]) -> int:
     """Bytes of data and metadata that these events hold: what ``Limits.page_bytes_max`` counts."""
     return sum([len(event.raw_data) + len(event.raw_metadata) for event in events])
+
+
+def beyond(prefix: str) -> str:
+    """A text above every name that starts with the prefix, and above no other."""
+    kept = prefix.rstrip("\U0010ffff")
+    if not kept:
+        return "\U0010ffff" * 4096  # nothing starts higher, and no name is as long
+    last = ord(kept[-1]) + 1
+    return kept[:-1] + chr(0xE000 if 0xD800 <= last <= 0xDFFF else last)
 
 
 class StreamPolicy(msgspec.Struct, frozen=True):

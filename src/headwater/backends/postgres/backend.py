@@ -6,13 +6,25 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from headwater.backend import Appended, Appender, Capabilities, Page, Snapshot, StreamInfo, StreamPolicy, Write
+from headwater.backend import (
+    Appended,
+    Appender,
+    Capabilities,
+    Page,
+    Record,
+    RecordChange,
+    Snapshot,
+    StreamInfo,
+    StreamPolicy,
+    Write,
+)
 from headwater.backends.postgres.appender import GroupingAppender
 from headwater.backends.postgres.bound import BoundAppender
 from headwater.backends.postgres.connections import Connections
 from headwater.backends.postgres.gate import Gate
 from headwater.backends.postgres.keeping import Keeping
 from headwater.backends.postgres.reader import Reader
+from headwater.backends.postgres.records import Records
 from headwater.backends.postgres.rooms import Rooms
 from headwater.backends.postgres.schema import Found
 from headwater.backends.postgres.statements import Statements
@@ -52,6 +64,7 @@ class PostgresBackend:
         self._reader = Reader(self._connections, self._gate, self._statements, limits.page_bytes_max)
         self._streams = Streams(self._connections, self._statements)
         self._keeping = Keeping(self._connections, self._statements)
+        self._records = Records(self._connections, self._statements)
 
     async def start(self) -> None:
         """Open the pool, and make room for the next events where the log is partitioned."""
@@ -128,6 +141,12 @@ class PostgresBackend:
 
     async def load_checkpoint(self, name: str) -> int | None:
         return await self._keeping.load_checkpoint(name)
+
+    async def load_records(self, prefix: str, after: str = "", limit: int = 10_000) -> list[Record]:
+        return await self._records.load(prefix, after, limit)
+
+    async def save_records(self, changes: Sequence[RecordChange]) -> list[int]:
+        return await self._records.save(changes)
 
     async def close(self) -> None:
         await self._appender.close()

@@ -15,8 +15,11 @@ from headwater.errors import CorruptStore, StoreUnavailable
 
 __all__ = ["SCHEMA_VERSION", "Found", "prepare", "schema_sql"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 LEAST_SERVER = 140000
+
+_MOVES = {2: "records_2.sql"}
+"""What each later version adds; of each, one file."""
 
 _FUNCTIONS = ("append_1.sql", "horizon_1.sql", "places_1.sql")
 
@@ -54,7 +57,13 @@ def _steps(schema: str, partition: int | None) -> list[str]:
         filled(text_of("matches_1.sql"), name=name, order=order, **names)
         for name, order in (("matches_v1", "ASC"), ("matches_backwards_v1", "DESC"))
     ]
-    return [tables, more, *functions, *matches]
+    return [tables, more, *functions, *matches, *_steps_from(schema, 1)]
+
+
+def _steps_from(schema: str, version: int) -> list[str]:
+    """What moves a schema of this version forward."""
+    names = names_of(schema, partitioned=False)
+    return [filled(text_of(file), **names) for step, file in _MOVES.items() if step > version]
 
 
 async def prepare(target: Target) -> Found:
@@ -73,6 +82,7 @@ async def prepare(target: Target) -> Found:
                         transient=False,
                     )
                 await _make(connection, target, looked["schema_exists"])
+            await _move_forward(connection, target)
             return await _recognise(connection, target, bool(looked["fsync"]))
     except psycopg.Error as error:
         raise translated(error, target) from error
@@ -121,6 +131,35 @@ async def _make(connection: psycopg.AsyncConnection[Any], target: Target, schema
         await connection.execute(statements["save_meta"], (SCHEMA_VERSION, target.partition))
         if target.partition is not None:
             await connection.execute(statements["make_partitions"], (target.partition,))
+
+
+async def _move_forward(connection: psycopg.AsyncConnection[Any], target: Target) -> None:
+    """Bring an older schema up to date in one transaction; of several openers, one does it."""
+    statements = Statements(target.schema, False)
+    if await _version(connection, statements) >= SCHEMA_VERSION:
+        return
+    try:
+        async with connection.transaction():
+            await connection.execute(f"LOCK TABLE {quoted(target.schema)}.meta IN EXCLUSIVE MODE")
+            for step in _steps_from(target.schema, await _version(connection, statements)):
+                await connection.execute(step)
+            await connection.execute(statements["save_schema_version"], (SCHEMA_VERSION,))
+    except psycopg.errors.InsufficientPrivilege:
+        raise StoreUnavailable(
+            f"{target.shown} has an older schema, which this role may not bring up to version {SCHEMA_VERSION}",
+            "Open it once as the owner of the schema.",
+            transient=False,
+        ) from None
+
+
+async def _version(connection: psycopg.AsyncConnection[Any], statements: Statements) -> int:
+    """The schema's version; what is no store of ours counts as up to date, and is refused later."""
+    try:
+        cursor = await connection.execute(statements["meta"])
+        row = await cursor.fetchone()
+    except psycopg.errors.UndefinedColumn:
+        return SCHEMA_VERSION
+    return int(row[0]) if row else SCHEMA_VERSION
 
 
 _OTHER_SCHEMA = "Give the store a schema of its own: ?schema=name."

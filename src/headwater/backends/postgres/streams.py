@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from headwater.appending import check_deletion
-from headwater.backend import StreamInfo, StreamPolicy, StreamState
+from headwater.backend import StreamInfo, StreamPolicy, StreamState, beyond
 from headwater.backends.postgres.connections import Connection, Connections, fetched
 from headwater.backends.postgres.rows import stream_of
 from headwater.backends.postgres.statements import Statements
@@ -32,7 +32,7 @@ class Streams:
         values = {
             "after": after,
             "low": max(begins, default=""),
-            "high": min(map(_beyond, begins), default=_beyond("")),
+            "high": min(map(beyond, begins), default=beyond("")),
             "category": category,
             "most": limit,
         }
@@ -81,12 +81,3 @@ class Streams:
     async def _head(self, connection: Connection, stream: str) -> tuple[int, StreamState]:
         rows = await fetched(connection, self._statements["lock_head"], {"name": stream})
         return rows[0] if rows else (0, "open")
-
-
-def _beyond(prefix: str) -> str:
-    """A text above every name that starts with the prefix, and above no other."""
-    kept = prefix.rstrip("\U0010ffff")
-    if not kept:
-        return "\U0010ffff" * 4096  # nothing starts higher, and no name is as long
-    last = ord(kept[-1]) + 1
-    return kept[:-1] + chr(0xE000 if 0xD800 <= last <= 0xDFFF else last)

@@ -12,8 +12,18 @@ from time import monotonic
 from typing import Any, NoReturn, TypeVar
 
 from headwater.appending import check_deletion
-from headwater.backend import Appended, Capabilities, Page, Snapshot, StreamInfo, StreamPolicy, Write
-from headwater.backends.sqlite import reader
+from headwater.backend import (
+    Appended,
+    Capabilities,
+    Page,
+    Record,
+    RecordChange,
+    Snapshot,
+    StreamInfo,
+    StreamPolicy,
+    Write,
+)
+from headwater.backends.sqlite import reader, records
 from headwater.backends.sqlite.connections import StoreFile, connection_to, faults_of, parse_url
 from headwater.backends.sqlite.schema import prepare, statement
 from headwater.backends.sqlite.transaction import Transaction
@@ -212,6 +222,12 @@ class SQLiteBackend:
     async def load_checkpoint(self, name: str) -> int | None:
         row = await self._read(_row, "select position from checkpoints where name = ?", name)
         return row[0] if row else None
+
+    async def load_records(self, prefix: str, after: str = "", limit: int = 10_000) -> list[Record]:
+        return await self._read(records.load_records, prefix, after, limit)
+
+    async def save_records(self, changes: Sequence[RecordChange]) -> list[int]:
+        return await self._write(lambda transaction: records.save_records(transaction, changes))
 
     async def close(self) -> None:
         with self._closing:

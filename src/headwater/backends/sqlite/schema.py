@@ -14,8 +14,8 @@ from headwater.events import now_us
 
 __all__ = ["SCHEMA_VERSION", "STATES", "prepare", "schema_sql", "statement"]
 
-SCHEMA_VERSION = 1
-"""Kept in the file's ``user_version``. A step up needs a file ``sql/schema_<version>.sql``."""
+SCHEMA_VERSION = 2
+"""Kept in the file's ``user_version``. Each step up is a file ``sql/schema_<version>.sql``."""
 
 STATES: tuple[StreamState, ...] = ("open", "deleted", "tombstoned")
 """As ``streams.state`` numbers them."""
@@ -47,22 +47,23 @@ def _sql(name: str) -> str:
 
 def schema_sql() -> str:
     """The statements that make the schema, with the reason for each table and index, as they are run."""
-    return _sql(f"schema_{SCHEMA_VERSION}.sql")
+    return "\n".join(_sql(f"schema_{version}.sql") for version in range(1, SCHEMA_VERSION + 1))
 
 
 def prepare(connection: sqlite3.Connection, file: StoreFile) -> str:
-    """Make the schema where the file is new, and return the store's identity.
+    """Make the schema where the file is new, move it forward where it is older, and return the store's identity.
 
     Raises ``CorruptStore`` where the file is something else, ``StoreUnavailable`` where its schema is newer than
     this Headwater knows or it can't be read.
     """
     with faults_of(file):
-        if not _recognised(connection, file):
+        found = _found_version(connection, file)
+        if found < SCHEMA_VERSION and not (found and file.read_only):
             connection.execute("pragma journal_mode = wal")
             begin(connection, file)
             try:
-                if not _recognised(connection, file):  # another process may have been first
-                    _create(connection)
+                found = _found_version(connection, file)  # another process may have been first
+                _move_forward(connection, found)
                 connection.execute("commit")
             except BaseException:
                 connection.execute("rollback")
@@ -73,8 +74,8 @@ def prepare(connection: sqlite3.Connection, file: StoreFile) -> str:
     return str(row[0])
 
 
-def _recognised(connection: sqlite3.Connection, file: StoreFile) -> bool:
-    """True for a store of the present schema, False for an empty file; everything else is refused."""
+def _found_version(connection: sqlite3.Connection, file: StoreFile) -> int:
+    """The version of the store's schema, 0 for an empty file; everything else is refused."""
     version = connection.execute("pragma user_version").fetchone()[0]
     application = connection.execute("pragma application_id").fetchone()[0]
     if application == APPLICATION_ID:
@@ -84,7 +85,7 @@ def _recognised(connection: sqlite3.Connection, file: StoreFile) -> bool:
                 "Upgrade headwater; nothing was changed.",
                 transient=False,
             )
-        return True
+        return int(version)
     tables = connection.execute("select count(*) from sqlite_schema").fetchone()[0]
     if tables or application or version:
         raise CorruptStore(
@@ -94,14 +95,16 @@ def _recognised(connection: sqlite3.Connection, file: StoreFile) -> bool:
         raise StoreUnavailable(
             f"{file.path} is empty and was opened read-only", "Open it without mode=ro once.", transient=False
         )
-    return False
+    return 0
 
 
-def _create(connection: sqlite3.Connection) -> None:
-    for part in _script(schema_sql()):
-        connection.execute(part)
-    facts = {"identity": str(uuid.uuid4()), "created_us": str(now_us())}
-    connection.executemany("insert into meta (key, value) values (?, ?)", facts.items())
+def _move_forward(connection: sqlite3.Connection, found: int) -> None:
+    for version in range(found + 1, SCHEMA_VERSION + 1):
+        for part in _script(_sql(f"schema_{version}.sql")):
+            connection.execute(part)
+    if not found:
+        facts = {"identity": str(uuid.uuid4()), "created_us": str(now_us())}
+        connection.executemany("insert into meta (key, value) values (?, ?)", facts.items())
     connection.execute(f"pragma application_id = {APPLICATION_ID}")
     connection.execute(f"pragma user_version = {SCHEMA_VERSION}")
 

@@ -33,6 +33,7 @@ from headwater.testing.conformance.order import OrderPromises
 from headwater.testing.conformance.processes import ProcessPromises
 from headwater.testing.conformance.queries import QueryPromises
 from headwater.testing.conformance.read import ReadPromises
+from headwater.testing.conformance.records import RecordPromises
 from headwater.testing.conformance.refusals import Refusals
 from headwater.testing.conformance.snapshots_checkpoints import SnapshotAndCheckpointPromises
 from headwater.testing.conformance.streams import StreamListing
@@ -51,6 +52,7 @@ class Conformance(
     OrderPromises,
     LifecyclePromises,
     SnapshotAndCheckpointPromises,
+    RecordPromises,
     HostileInput,
     Refusals,
     ConcurrencyPromises,

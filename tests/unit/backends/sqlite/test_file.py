@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 import headwater as hw
 from headwater import sync
+from headwater.backend import RecordChange
+from headwater.waiting import step
 
 REQUESTED = hw.NewEvent("LoanRequested", {"amount": 20000}, tags=["applicant:112"])
 
@@ -91,6 +96,46 @@ def test_a_newer_schema_is_refused(path: Path, url: str) -> None:
     direct(path, "pragma user_version = 99")
     with pytest.raises(hw.StoreUnavailable, match=r"schema 99.*Upgrade headwater"):
         sync.connect(url)
+
+
+def of_schema_1(path: Path) -> None:
+    """A store as the first version made it, with one event."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("pragma journal_mode = wal")
+        connection.executescript((files("headwater.backends.sqlite") / "sql" / "schema_1.sql").read_text())
+        connection.executescript(
+            """
+            insert into meta values ('identity', '0199aaaa-0000-7000-8000-000000000000');
+            insert into kinds values (1, 'loan', 'LoanRequested');
+            insert into streams (name, number, created_us) values ('loan-173688', 1, 5);
+            insert into events (position, stream, stream_number, version, id, type, kind, data, recorded_us)
+                values (1, 'loan-173688', 1, 1, randomblob(16), 'LoanRequested', 1, '{"amount": 20000}', 5);
+            pragma application_id = 1213682770;
+            pragma user_version = 1;
+            """
+        )
+
+
+def test_an_older_schema_is_moved_forward(path: Path, url: str) -> None:
+    of_schema_1(path)
+    with ThreadPoolExecutor(4) as threads:
+        stores = list(threads.map(lambda _: sync.connect(url), range(4)))
+    for store in stores:
+        with store:
+            assert [event.data for event in store.read("loan-173688")] == [{"amount": 20000}]
+            assert store.identity == "0199aaaa-0000-7000-8000-000000000000"
+            assert step(store._store._backend.save_records([RecordChange("consumers/billing/about", b"{}")]))
+    with sync.connect(url) as store:
+        assert store.append("loan-173688", [REQUESTED], expected=1).version == 2
+
+
+def test_an_older_schema_opened_read_only_is_read_as_it_is(path: Path, url: str) -> None:
+    of_schema_1(path)
+    before = path.read_bytes()
+    with sync.connect(f"{url}?mode=ro") as store:
+        assert [event.version for event in store.read("loan-173688")] == [1]
+        assert step(store._store._backend.load_records("")) == []
+    assert path.read_bytes() == before
 
 
 def test_events_and_tags_refuse_update_and_delete(path: Path, url: str) -> None:

@@ -122,6 +122,13 @@ SELECT name, version, state, content_type, shape, saved_us FROM {schema}.snapsho
 -- name: delete_snapshot
 DELETE FROM {schema}.snapshots WHERE name = %s
 
+-- name: load_records
+SELECT name, value, revision, greatest(0, {now_us} - saved_us) FROM {schema}.records
+WHERE name > %(after)s AND name >= %(low)s AND name < %(high)s ORDER BY name LIMIT %(most)s
+
+-- name: save_records
+SELECT {schema}.save_records_v1(%s::text[], %s::bytea[], %s::int8[])
+
 -- name: save_checkpoint
 INSERT INTO {schema}.checkpoints (name, position) VALUES (%s, %s)
 ON CONFLICT (name) DO UPDATE SET position = excluded.position, saved_at = now()
@@ -137,6 +144,9 @@ SELECT schema_version, identity, partition_size FROM {schema}.meta
 
 -- name: save_meta
 INSERT INTO {schema}.meta (schema_version, identity, partition_size) VALUES (%s, gen_random_uuid(), %s)
+
+-- name: save_schema_version
+UPDATE {schema}.meta SET schema_version = %s
 
 -- name: sequence_is_sound
 -- The gate stands on a sequence whose last value is the highest that anybody has drawn.

@@ -56,5 +56,11 @@ insert or replace into snapshots (name, version, state, content_type, schema, sa
 -- name: load_snapshot
 select name, version, state, content_type, schema, saved_us from snapshots where name = ?;
 
+-- name: save_record
+insert or replace into records (name, value, revision, saved_us) values (?, ?, ?, ?);
+
+-- name: load_records
+select name, value, revision, saved_us from records where name > ? and name >= ? and name < ? order by name limit ?;
+
 -- name: save_checkpoint
 insert or replace into checkpoints (name, position, saved_us) values (?, ?, ?);

@@ -1,0 +1,142 @@
+"""Records beside the log: compare-and-swap, all or none, revisions that never come twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+import headwater
+from headwater.backend import Backend, RecordChange
+from headwater.errors import StaleRecord
+from headwater.store import EventStore
+from headwater.testing.conformance.fixtures import StorePromises, needs
+
+NAME = "consumers/billing/parts/00000"
+
+
+class RecordPromises(StorePromises):
+    """``Backend.load_records`` and ``Backend.save_records``."""
+
+    @pytest_asyncio.fixture
+    async def backend(self, store_url: str) -> AsyncIterator[Backend]:
+        """The backend of the test's store, without a face: records are for the rest of the house."""
+        async with headwater.connect(store_url) as store:
+            needs(store, "records")
+            yield store._backend
+
+    async def test_record(self, backend: Backend) -> None:
+        """A record is loaded as it was saved; saved again, with a higher revision; removed, not at all."""
+        (first,) = await backend.save_records([RecordChange(NAME, b"\x00one\xff", 0)])
+        (record,) = await backend.load_records(NAME)
+        assert (record.name, record.value, record.revision) == (NAME, b"\x00one\xff", first)
+        assert 0 <= record.age_us < 300_000_000
+        (second,) = await backend.save_records([RecordChange(NAME, b"two", first)])
+        assert second > first
+        assert await backend.save_records([RecordChange(NAME, None, second)]) == [0]
+        assert await backend.load_records(NAME) == []
+
+    async def test_record_as_expected_only(self, backend: Backend) -> None:
+        """A record that is not at the expected revision is left alone, and the error names it."""
+        (first,) = await backend.save_records([RecordChange(NAME, b"one", 0)])
+        (second,) = await backend.save_records([RecordChange(NAME, b"two")])
+        for change in (
+            RecordChange(NAME, b"three", first),
+            RecordChange(NAME, b"three", 0),
+            RecordChange(NAME, None, first),
+            RecordChange(NAME, None, 0),
+            RecordChange("consumers/other", b"three", first),
+            RecordChange("consumers/other", None, first),
+        ):
+            with pytest.raises(StaleRecord) as stale:
+                await backend.save_records([change])
+            assert stale.value.name == change.name
+        assert [(r.name, r.value, r.revision) for r in await backend.load_records("")] == [(NAME, b"two", second)]
+
+    async def test_records_all_or_none(self, backend: Backend) -> None:
+        """One change that does not fit refuses all; those that fit are answered in the order asked."""
+        names = [f"parked/billing/{number}" for number in (3, 1, 2)]
+        revisions = await backend.save_records([RecordChange(name, name.encode(), 0) for name in names])
+        assert {r.name: r.revision for r in await backend.load_records("")} == dict(zip(names, revisions, strict=True))
+        with pytest.raises(StaleRecord):
+            await backend.save_records(
+                [
+                    RecordChange(names[0], b"new", revisions[0]),
+                    RecordChange(names[1], None),
+                    RecordChange("parked/billing/9", b"new", 0),
+                    RecordChange(names[2], b"new", revisions[2] - 1),
+                ]
+            )
+        assert [(r.name, r.value) for r in await backend.load_records("")] == [(n, n.encode()) for n in sorted(names)]
+
+    async def test_revisions_never_come_twice(self, backend: Backend) -> None:
+        """Over changes and removals, each value of a name has a revision of its own, and they rise."""
+        seen = []
+        for number in range(50):
+            (revision,) = await backend.save_records([RecordChange(NAME, b"%d" % number)])
+            seen.append(revision)
+            if number % 3 == 0:
+                await backend.save_records([RecordChange(NAME, None, revision)])
+        assert seen == sorted(set(seen))
+
+    async def test_one_of_many_swaps_wins(self, backend: Backend) -> None:
+        """16 tasks count by compare-and-swap: no increment is lost."""
+        await backend.save_records([RecordChange(NAME, b"0", 0)])
+
+        async def count(times: int) -> None:
+            while times:
+                (record,) = await backend.load_records(NAME)
+                try:
+                    await backend.save_records([RecordChange(NAME, b"%d" % (int(record.value) + 1), record.revision)])
+                except StaleRecord:
+                    continue
+                times -= 1
+
+        await asyncio.gather(*[count(5) for _ in range(16)])
+        (record,) = await backend.load_records(NAME)
+        assert record.value == b"80"
+
+    async def test_changes_in_any_order_do_not_block_each_other(self, backend: Backend) -> None:
+        """Calls that change the same records in different orders all come to their end."""
+        names = [f"consumers/billing/parts/{number:05d}" for number in range(8)]
+
+        async def change(turn: int) -> None:
+            order = names[turn % 8 :] + names[: turn % 8]
+            await backend.save_records([RecordChange(name, b"%d" % turn) for name in order])
+
+        await asyncio.wait_for(asyncio.gather(*[change(turn) for turn in range(40)]), 60)
+        assert len({record.value for record in await backend.load_records("")}) == 1
+
+    async def test_records_by_prefix(self, backend: Backend) -> None:
+        """By name in the order of UTF-8 bytes, in pages, whatever characters stand in names."""
+        names = ["a%b", "a_b", "a'b", 'a"b', "a\\b", "aé", "a\uffff", "a\U0001f4a7", "a\U0010ffff", "ab", "b", "A"]
+        await backend.save_records([RecordChange(name, b"", 0) for name in names])
+        ordered = sorted(names, key=str.encode)
+        assert [record.name for record in await backend.load_records("")] == ordered
+        for prefix in ("a", "a%", "a_", "a'", "a\uffff", "a\U0010ffff", "b", "c"):
+            wanted = [name for name in ordered if name.startswith(prefix)]
+            assert [record.name for record in await backend.load_records(prefix)] == wanted
+            paged, after = [], ""
+            while page := await backend.load_records(prefix, after, 2):
+                paged += [record.name for record in page]
+                after = paged[-1]
+            assert paged == wanted
+
+    async def test_large_record(self, backend: Backend) -> None:
+        """A record of 1 MiB is kept whole."""
+        value = bytes(range(256)) * 4_096
+        await backend.save_records([RecordChange("scheduled/1", value, 0)])
+        assert [record.value for record in await backend.load_records("scheduled/")] == [value]
+
+    async def test_records_stay(self, store_url: str, store: EventStore) -> None:
+        """Records are there when the store is opened again, with their revisions."""
+        needs(store, "records", "durable")
+        async with headwater.connect(store_url) as first:
+            revisions = await first._backend.save_records([RecordChange(NAME, b"one", 0)])
+        async with headwater.connect(store_url) as again:
+            (record,) = await again._backend.load_records(NAME)
+            assert [record.revision] == revisions
+            with pytest.raises(StaleRecord):
+                await again._backend.save_records([RecordChange(NAME, b"two", 0)])

@@ -20,8 +20,8 @@ from headwater.backends.postgres.settling import Settler
 from headwater.backends.postgres.statements import Statements
 from headwater.backends.postgres.units import REFUSED, Kind, Unit
 from headwater.backends.postgres.url import Target
+from headwater.backends.postgres.wakeup import Wakeup
 from headwater.errors import HeadwaterError, StoreUnavailable
-from headwater.waiting import Signal
 
 __all__ = ["GroupingAppender"]
 
@@ -40,13 +40,13 @@ class GroupingAppender:
     """See ``headwater.backend.Appender``. Keeps the connections that it sends by."""
 
     def __init__(
-        self, connections: Connections, statements: Statements, target: Target, signal: Signal, rooms: Rooms | None
+        self, connections: Connections, statements: Statements, target: Target, wakeup: Wakeup, rooms: Rooms | None
     ) -> None:
         self._connections = connections
         self._statements = statements
         self._target = target
         self._exclusive = target.ordering == "serialized"
-        self._signal = signal
+        self._wakeup = wakeup
         self._rooms = rooms
         self._settler = Settler(connections, statements, target, rooms, exclusive=self._exclusive)
         self._waiting: dict[Kind, deque[Unit]] = {"plain": deque(), "conditional": deque(), "whole": deque()}
@@ -207,7 +207,7 @@ class GroupingAppender:
 
     def _stored(self, position: int) -> None:
         """Events were stored, up to about this position."""
-        self._signal.notify()
+        self._wakeup.stored()
         if self._rooms is not None:
             self._rooms.reached(position)
 

@@ -30,16 +30,12 @@ from headwater.backends.postgres.schema import Found
 from headwater.backends.postgres.statements import Statements
 from headwater.backends.postgres.streams import Streams
 from headwater.backends.postgres.url import Target
+from headwater.backends.postgres.wakeup import LOOK_FIRST, Wakeup
 from headwater.events import Event
 from headwater.limits import Limits
 from headwater.queries import ExpectedVersion, Query
-from headwater.waiting import Signal
 
 __all__ = ["PostgresBackend"]
-
-POLL_FIRST = 0.005
-POLL_MOST = 0.1
-"""Seconds between looks for other processes' events: at first, and at most."""
 
 
 class PostgresBackend:
@@ -53,14 +49,14 @@ class PostgresBackend:
         self._target = target
         self._statements = Statements(target.schema, found.partition_size is not None)
         self._connections = Connections(target)
-        self._signal = Signal()
+        self._wakeup = Wakeup(self._connections, target, self._statements["tell"])
         self._gate = Gate(self._connections, self._statements["horizon"])
         self._rooms = (
             None
             if found.partition_size is None
             else Rooms(self._connections, self._statements["make_partitions"], found.partition_size)
         )
-        self._appender = GroupingAppender(self._connections, self._statements, target, self._signal, self._rooms)
+        self._appender = GroupingAppender(self._connections, self._statements, target, self._wakeup, self._rooms)
         self._reader = Reader(self._connections, self._gate, self._statements, limits.page_bytes_max)
         self._streams = Streams(self._connections, self._statements)
         self._keeping = Keeping(self._connections, self._statements)
@@ -92,22 +88,23 @@ class PostgresBackend:
         return await self._gate.horizon()
 
     async def wait(self, after: int, seconds: float) -> bool:
-        """Woken by this process's own appends; other processes' are found by looking, less and less often."""
+        """Woken by this process's own appends and by notifications of others'; looks by itself too, ever less often."""
         deadline = asyncio.get_running_loop().time() + seconds
-        pause = POLL_FIRST
+        pause = LOOK_FIRST
+        signal = self._wakeup.listen()
         while True:
-            news = self._signal.subscribe()
+            news = signal.subscribe()
             try:
                 if await self._gate.horizon() > after:
                     return True
                 left = deadline - asyncio.get_running_loop().time()
                 if left <= 0:
                     return False
-                if await self._signal.wait(news, min(pause, left)):
+                if await signal.wait(news, min(pause, left)):
                     return True
             finally:
-                self._signal.cancel(news)
-            pause = min(pause * 1.5, POLL_MOST)
+                signal.cancel(news)
+            pause = min(pause * 1.5, self._wakeup.look_most)
 
     async def event(self, id: bytes) -> Event | None:
         return await self._reader.event(id)
@@ -152,7 +149,7 @@ class PostgresBackend:
         await self._appender.close()
         if self._rooms is not None:
             await self._rooms.close()
-        self._signal.notify()
+        await self._wakeup.close()
         await self._connections.close()
 
 

@@ -4,6 +4,10 @@
 -- name: horizon
 SELECT {schema}.horizon_v1()
 
+-- name: tell
+-- Nobody waits for it to be on disk.
+SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, %s)
+
 -- name: append_one
 SELECT {schema}.append_one_v1($1::boolean, $2::text, $3::int8, $4::uuid, $5::text, $6::jsonb, $7::jsonb, $8::text,
     $9::text)::text

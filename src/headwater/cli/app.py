@@ -13,6 +13,7 @@ from headwater.cli.exports import export_command
 from headwater.cli.imports import import_command
 from headwater.cli.info import info
 from headwater.cli.log import log
+from headwater.cli.projections import projections
 from headwater.cli.read import read
 from headwater.cli.schema import schema
 from headwater.cli.streams import streams
@@ -58,3 +59,4 @@ app.command("log")(command(log))
 app.command("append")(command(append))
 app.command("schema")(command(schema))
 app.command("verify")(command(verify))
+app.add_typer(projections, name="projections")

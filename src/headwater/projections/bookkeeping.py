@@ -13,7 +13,7 @@ from headwater.events import Event
 from headwater.projections.targets import Connection, Target
 from headwater.subscriptions.states import Progress, advanced
 
-__all__ = ["Bookkeeping", "Part", "Version", "names_of", "prepare_target", "versions_of"]
+__all__ = ["Bookkeeping", "Part", "Version", "all_versions", "prepare_target", "versions_of"]
 
 
 @cache
@@ -80,9 +80,12 @@ def prepare_target(target: Target) -> str:
         return str(id)
 
 
-def names_of(connection: Connection) -> list[str]:
-    """The projections in a target that is prepared."""
-    return [name for (name,) in connection.rows(statement("names"))]
+def all_versions(target: Target) -> list[Version]:
+    """Every version of every projection in a target, by name. Changes nothing."""
+    with target.snapshot() as connection:
+        columns, _ = target.columns(connection, "headwater_projections")
+        names = connection.rows(statement("names")) if columns else []
+        return [version for (name,) in names for version in versions_of(connection, name)]
 
 
 def versions_of(connection: Connection, name: str) -> list[Version]:

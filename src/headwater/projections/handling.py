@@ -80,12 +80,10 @@ class Handlers:
 
 
 def _marked(kind: type) -> dict[str, tuple[str, ...]]:
-    """The names of marked methods with their types of events, base classes first."""
-    found: dict[str, tuple[str, ...]] = {}
-    for base in reversed(kind.__mro__):
-        for name, member in vars(base).items():
-            if hasattr(member, _MARK):
-                found[name] = getattr(member, _MARK)
-            else:
-                found.pop(name, None)  # overridden without a mark
-    return found
+    """The names of marked methods with their types of events, base classes first. An override keeps the mark."""
+    return {
+        name: getattr(member, _MARK)
+        for base in reversed(kind.__mro__)
+        for name, member in vars(base).items()
+        if hasattr(member, _MARK)
+    }

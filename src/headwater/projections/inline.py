@@ -78,10 +78,11 @@ class InlineAppender:
 
     async def _before(self, wanted: Sequence[Event]) -> list[Event]:
         """The last event of each stream that the projection handles, before these. It came to its earlier ones too."""
-        first = {event.stream: event for event in reversed(wanted) if event.stream is not None and event.version > 1}
+        first = {event.stream: event for event in reversed(wanted)}
         found = [
             await self._bound.last_event(stream, event.version, self._projection.handlers.types)
             for stream, event in first.items()
+            if stream is not None and event.version > 1
         ]
         return [each for each in found if each is not None and (self._query is None or self._query.matches(each))]
 

@@ -21,7 +21,7 @@ from headwater.projections.inline import InlineAppender
 from headwater.projections.projection import Projection, check_projection
 from headwater.projections.sink import ProjectionSink
 from headwater.projections.statements import declared_tables, filled, split
-from headwater.projections.switching import drop_version, switch_to
+from headwater.projections.switching import consumer_name, drop_version, switch_to
 from headwater.projections.targets import Connection, Target, open_target
 from headwater.projections.view import Tables
 from headwater.queries import Query
@@ -58,6 +58,7 @@ class Projector:
         self._rows = Bookkeeping(projection.name, projection.version, self._target.row_lock)
         self._key = key_function(projection.name, projection.partition_by)
         self._target_id = ""
+        self._preparing = asyncio.Lock()
         self._consumer: Consumer | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
@@ -82,10 +83,11 @@ class Projector:
         Every other method does it first. Raises ``InvalidProjection`` where the tables of this version were made by
         another script, ``ForeignCheckpoint`` where they hold the events of another store, ``TargetFailed``.
         """
-        if not self._target_id:
-            target_id = await asyncio.to_thread(prepare_target, self._target)
-            await asyncio.to_thread(self._make_version)
-            self._target_id = target_id
+        async with self._preparing:
+            if not self._target_id:
+                target_id = await asyncio.to_thread(prepare_target, self._target)
+                await asyncio.to_thread(self._make_version)
+                self._target_id = target_id
 
     def _make_version(self) -> None:
         projection = self._projection
@@ -132,7 +134,7 @@ class Projector:
         consumer = Consumer(
             self._store._backend,
             self._store.limits,
-            self._consumer_name(partitions),
+            consumer_name(self._projection.name, self._projection.version, self._target_id, partitions),
             self._sink(partitions),
             query=self._query(),
             batch=batch,
@@ -167,10 +169,6 @@ class Projector:
             self.stop()
             await task
 
-    def _consumer_name(self, partitions: int) -> str:
-        """The parts are dealt among the runners of one target: each target is a consumer of its own."""
-        return f"{self._projection.name}.v{self._projection.version}.{self._target_id[:8]}.{partitions}"
-
     def stop(self) -> None:
         """Let ``run`` end after what is under way."""
         self._stopped = True
@@ -181,8 +179,10 @@ class Projector:
         """Have the version in so many parts, all at one position, where it is in another number of them."""
         if not isinstance(partitions, int) or partitions < 1:
             raise InvalidProjection(self._projection.name, f"partitions is {partitions!r}", "Give 1 or more.")
-        if len(await self._parts()) != partitions:
-            await self.catch_up()
+        parts = await self._parts()
+        if len(parts) != partitions:
+            if len({part.position for part in parts}) > 1:
+                await self.catch_up()
             await asyncio.to_thread(deal_anew, self._target, self._rows, self._projection.name, partitions)
 
     async def catch_up(
@@ -226,18 +226,18 @@ class Projector:
         await self.prepare()
         versions = await self.versions()
         if len(versions) > 1 or fresh:
-            self._refuse_serving(versions, "rebuilt")
+            self._refuse_serving(versions)
         if fresh:
             await self.drop()
             await self.prepare()
         await self._deal(partitions)
         return await self.catch_up(batch=batch, on_progress=on_progress)
 
-    def _refuse_serving(self, versions: list[Version], done: str) -> None:
+    def _refuse_serving(self, versions: list[Version]) -> None:
         if any(each.serving and each.version == self._projection.version for each in versions):
             raise InvalidProjection(
                 self._projection.name,
-                f"version {self._projection.version} serves, so it can't be {done}",
+                f"version {self._projection.version} serves, so it can't be rebuilt",
                 f"Give the class version = {versions[-1].version + 1}: it is built beside this one, then switched to.",
             )
 
@@ -290,8 +290,7 @@ class Projector:
     async def drop(self) -> None:
         """Remove this version's tables. ``InvalidProjection`` where it serves."""
         await self.prepare()
-        self._refuse_serving(await self.versions(), "dropped")
-        await asyncio.to_thread(drop_version, self._target, self._projection.name, self._projection.version)
+        await drop_version(self._store, self._target, self._projection.name, self._projection.version)
         self._target_id = ""
 
     async def versions(self) -> list[Version]:

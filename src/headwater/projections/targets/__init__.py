@@ -79,10 +79,11 @@ class Target(Protocol):
         ...
 
 
-def open_target(url: str) -> Target:
+def open_target(url: str, *, make: bool = True) -> Target:
     """The target at the URL: ``sqlite:///read.db`` or ``postgresql://user@host/database?schema=name``.
 
-    A store's own URL is fine: its tables and the projections' do not meet. Raises ``BadUrl`` and ``StoreUnavailable``.
+    A store's own URL is fine: its tables and the projections' do not meet. A missing file or schema is made, if
+    ``make``. Raises ``BadUrl`` and ``StoreUnavailable``.
     """
     scheme = url.partition(":")[0] if isinstance(url, str) else ""
     if scheme not in _ROOMS:
@@ -97,5 +98,5 @@ def open_target(url: str) -> Target:
             "Install the extra: pip install 'headwater[postgres]'.",
             transient=False,
         ) from None
-    target: Target = room.open(url)
+    target: Target = room.open(url, make=make)
     return target

@@ -27,10 +27,10 @@ _STORES_OWN = ("ordering", "partition", "pool", "create")
 
 _PRIMARY_KEY = (
     "select a.attname from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any(i.indkey) "
-    "where i.indrelid = cast(:table as regclass) and i.indisprimary order by array_position(i.indkey, a.attnum)"
+    "where i.indrelid = to_regclass(:table) and i.indisprimary order by array_position(i.indkey, a.attnum)"
 )
 _COLUMNS = (
-    "select attname from pg_attribute where attrelid = cast(:table as regclass) and attnum > 0 "
+    "select attname from pg_attribute where attrelid = to_regclass(:table) and attnum > 0 "
     "and not attisdropped order by attnum"
 )
 _TYPES = (
@@ -41,7 +41,7 @@ _VIEW = _TYPES.replace(":table", ":view")
 _NOTHING: Mapping[str, Any] = {}
 
 
-def open(url: str) -> PostgresTarget:
+def open(url: str, *, make: bool) -> PostgresTarget:
     """``postgresql://user@host/database?schema=name`` (default ``public``); other parameters are libpq's."""
     address, _, query = url.partition("?")
     given = [part.partition("=") for part in query.split("&") if part]
@@ -57,7 +57,7 @@ def open(url: str) -> PostgresTarget:
             shown, "the driver does not understand it", "postgresql://user@host/database?schema=name"
         ) from None
     conninfo = make_conninfo("", **{"connect_timeout": "10", "application_name": "headwater projections", **facts})
-    return PostgresTarget(conninfo, schema, f"{shown} schema {schema}")
+    return PostgresTarget(conninfo, schema, f"{shown} schema {schema}", make=make)
 
 
 class PostgresTarget:
@@ -66,10 +66,11 @@ class PostgresTarget:
     row_lock = "for update"
     differs = "is distinct from"
 
-    def __init__(self, conninfo: str, schema: str, name: str) -> None:
+    def __init__(self, conninfo: str, schema: str, name: str, *, make: bool) -> None:
         self.name = name
         self.schema = schema
         self._conninfo = conninfo
+        self._make = make
         self._idle: list[psycopg.Connection[tuple[Any, ...]]] = []
         self._lock = threading.Lock()
 
@@ -110,8 +111,10 @@ class PostgresTarget:
         connection = psycopg.connect(self._conninfo, autocommit=True)
         schema = quoting.Identifier(self.schema)
         found = connection.execute("select to_regnamespace(%s) is not null", [schema.as_string()]).fetchone()
-        if found != (True,):
-            connection.execute(quoting.SQL("create schema if not exists {}").format(schema))
+        if found != (True,) and self._make:
+            with connection.transaction():  # one at a time: IF NOT EXISTS does not keep two from making it
+                connection.execute("select pg_advisory_xact_lock(hashtext('headwater projections'))")
+                connection.execute(quoting.SQL("create schema if not exists {}").format(schema))
         connection.execute("select set_config('search_path', %s, false)", [self.path])
         return connection
 

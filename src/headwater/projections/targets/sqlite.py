@@ -21,8 +21,8 @@ IDLE_MAX = 4
 _NOTHING: Mapping[str, Any] = {}
 
 
-def open(url: str) -> SQLiteTarget:
-    """``sqlite:///relative.db`` or ``sqlite:////absolute.db``, with ``?busy_timeout=seconds``; made where missing."""
+def open(url: str, *, make: bool) -> SQLiteTarget:
+    """``sqlite:///relative.db`` or ``sqlite:////absolute.db``, with ``?busy_timeout=seconds``."""
     parts = urlsplit(url)
     path = unquote(parts.path[1:])
     options = dict(parse_qsl(parts.query))
@@ -35,6 +35,10 @@ def open(url: str) -> SQLiteTarget:
     file = Path(path).absolute()
     if not file.parent.is_dir():
         raise StoreUnavailable(f"the folder {file.parent} does not exist", "Make it.", transient=False)
+    if not make and not file.exists():
+        raise StoreUnavailable(
+            f"there is no file {file}", "Check the name; running a projection makes it.", transient=False
+        )
     return SQLiteTarget(file, busy)
 
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import psycopg
 from psycopg.pq import TransactionStatus
+from psycopg.rows import tuple_row
 
 from headwater.backend import Appended, Write
 from headwater.backends.postgres.calls import explain, send
@@ -89,15 +90,19 @@ class BoundAppender:
         texts = [None if each is None else each.decode() for each in parameters]
         connection = self._connection
         if isinstance(connection, psycopg.Connection):
-            row = await asyncio.to_thread(lambda: psycopg.RawCursor(connection).execute(statement, texts).fetchone())
+            cursor = psycopg.RawCursor(connection, row_factory=tuple_row)
+            row = await asyncio.to_thread(lambda: cursor.execute(statement, texts).fetchone())
         else:
-            row = await (await psycopg.AsyncRawCursor(connection).execute(statement, texts)).fetchone()
+            waiting = psycopg.AsyncRawCursor(connection, row_factory=tuple_row)
+            row = await (await waiting.execute(statement, texts)).fetchone()
         return None if row is None or row[0] is None else str(row[0]).encode()
 
     def _lent(self) -> Connection:
-        """The caller's connection, as far as ``explain`` uses it."""
+        """The caller's connection, as far as ``explain`` uses it: rows are tuples, whatever he has them made into."""
         connection = self._connection
-        return cast(Connection, _InThread(connection) if isinstance(connection, psycopg.Connection) else connection)
+        if isinstance(connection, psycopg.Connection):
+            return cast(Connection, _InThread(connection))
+        return cast(Connection, _Tuples(connection))
 
     def _check_transaction(self) -> None:
         status = self._connection.info.transaction_status
@@ -110,6 +115,16 @@ class BoundAppender:
             )
 
 
+class _Tuples:
+    """An asynchronous connection as far as an append uses one."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def cursor(self, *, binary: bool) -> psycopg.AsyncCursor[Any]:
+        return self._connection.cursor(binary=binary, row_factory=tuple_row)
+
+
 class _InThread:
     """A blocking connection as far as an append uses one; each call of it runs in a thread."""
 
@@ -117,7 +132,7 @@ class _InThread:
         self._connection = connection
 
     def cursor(self, *, binary: bool) -> _CursorInThread:
-        return _CursorInThread(self._connection.cursor(binary=binary))
+        return _CursorInThread(self._connection.cursor(binary=binary, row_factory=tuple_row))
 
 
 class _CursorInThread:

@@ -100,11 +100,11 @@ class PostgresBackend:
                 left = deadline - asyncio.get_running_loop().time()
                 if left <= 0:
                     return False
-                if await signal.wait(news, min(pause, left)):
-                    return True
+                woken = await signal.wait(news, min(pause, left))
             finally:
                 signal.cancel(news)
-            pause = min(pause * 1.5, self._wakeup.look_most)
+            # Woken, and nothing to be seen: an append under way may still lie below.
+            pause = LOOK_FIRST if woken else min(pause * 1.5, self._wakeup.look_most)
 
     async def event(self, id: bytes) -> Event | None:
         return await self._reader.event(id)

@@ -27,6 +27,8 @@ PAUSE_SECONDS = 0.01
 """Between two notifications of one store: so many appends as come in it share the next."""
 REOPEN_SECONDS = 5.0
 """Before a listening connection that broke is opened again."""
+CLOSING_SECONDS = 1.0
+"""How long a store that is closed takes at most to tell of its last appends: a program may append once and end."""
 LOOK_FIRST = 0.005
 LOOK_MOST = 0.25
 LOOK_MOST_DEAF = 0.1
@@ -68,12 +70,15 @@ class Wakeup:
         return self._signal
 
     async def _tell(self) -> None:
-        while self._untold and not self._closed:
-            self._untold = False
-            with suppress(HeadwaterError):  # the server is away: readers will look by themselves
-                await self._connections.rows(self._statement, (self._channel, self._name))
-            await asyncio.sleep(PAUSE_SECONDS)
-        self._telling = None
+        try:
+            while self._untold:
+                self._untold = False
+                with suppress(HeadwaterError):  # the server is away: readers will look by themselves
+                    await self._connections.rows(self._statement, (self._channel, self._name))
+                if not self._closed:
+                    await asyncio.sleep(PAUSE_SECONDS)
+        finally:
+            self._telling = None
 
     async def _listen(self) -> None:
         while True:
@@ -93,9 +98,11 @@ class Wakeup:
                     self._signal.notify()
 
     async def close(self) -> None:
-        """Wake all readers, hear and tell nothing more."""
+        """Wake all readers, tell of the last appends, hear nothing more."""
         self._closed = True
         self._signal.notify()
+        if self._telling is not None:
+            await asyncio.wait({self._telling}, timeout=CLOSING_SECONDS)
         tasks = [task for task in (self._telling, self._listening) if task is not None]
         for task in tasks:
             task.cancel()

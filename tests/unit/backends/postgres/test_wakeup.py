@@ -115,3 +115,31 @@ async def test_many_appends_share_a_notification(
 def test_channels_of_long_names_differ() -> None:
     assert channel_of("x" * 63) != channel_of("x" * 62 + "y")
     assert len(channel_of("x" * 63)) <= 63
+
+
+async def test_a_program_that_appends_once_and_ends_wakes_readers(
+    postgres_schema_url: str, admin: Connection, schema: str
+) -> None:
+    await admin.execute(f'LISTEN "{channel_of(schema)}"')
+    async with hw.connect(postgres_schema_url) as store:
+        await store.append("loan-173688", submitted())
+    heard = [each.channel async for each in admin.notifies(timeout=20, stop_after=1)]
+    assert heard == [channel_of(schema)]
+
+
+async def test_who_waits_when_nothing_comes_is_told_so_though_the_store_begins_to_listen(
+    postgres_schema_url: str,
+) -> None:
+    async with hw.connect(postgres_schema_url) as store:
+        assert not await store.wait(0, timeout=0.5)
+        assert wakeup_of(store).look_most == wakeup.LOOK_MOST  # it heard itself meanwhile
+
+
+async def test_who_waits_when_the_store_is_closed_is_told_so(postgres_schema_url: str) -> None:
+    store = await hw.connect(postgres_schema_url)
+    await hearing(store)
+    waiting = asyncio.create_task(store.wait(0, timeout=600))
+    await asyncio.sleep(0.05)
+    await store.close()
+    with pytest.raises(hw.StoreUnavailable, match="closed"):
+        await waiting

@@ -72,7 +72,7 @@ def compare(target: Target, name: str, version: int, examples: int) -> Compariso
             raise InvalidProjection(
                 name,
                 f"version {version} has no other version beside it that serves",
-                "Compare a version that was built beside the serving one, before (or after) the switch.",
+                "Build one beside it, then compare that; after the switch, compare the one that served before.",
             )
         both = [table for table in new.tables if table in old.tables]
         return Comparison(

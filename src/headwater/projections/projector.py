@@ -63,7 +63,7 @@ class Projector:
         self._task: asyncio.Task[None] | None = None
         self._stopped = False
         self._moved = asyncio.Event()  # set when a part moves in this process
-        self._empty_upto: dict[int, int] = {}  # by part: no event of its own stands between its position and this
+        self._empty_upto: dict[int, tuple[int, int]] = {}  # by part: behind this position, nothing up to that one
 
     @property
     def projection(self) -> Projection:
@@ -281,11 +281,11 @@ class Projector:
     def _lags(self, connection: Connection, served: Version) -> bool:
         """Whether this version is behind. Neither moves until the transaction ends."""
         other = Bookkeeping(served.name, served.version, self._target.row_lock)
-        positions = [
-            min(part.position for part in rows.all_locked(connection))
+        positions = {
+            rows.version: min(part.position for part in rows.all_locked(connection))
             for rows in sorted((self._rows, other), key=lambda rows: rows.version)  # in one order, against deadlocks
-        ]
-        return positions != sorted(positions, reverse=self._rows.version > other.version)
+        }
+        return positions[self._rows.version] < positions[other.version]
 
     async def drop(self) -> None:
         """Remove this version's tables. ``InvalidProjection`` where it serves."""
@@ -342,7 +342,7 @@ class Projector:
     async def _shows(self, wanted: int) -> bool:
         """Whether no event up to ``wanted`` is still to be handled. A position stays behind where none came for it."""
         parts = await self._parts()
-        upto = [max(part.position, self._empty_upto.get(part.part, 0)) for part in parts]
+        upto = [self._upto(part) for part in parts]
         if min(upto) >= wanted:
             return True
         if await self._store.head() < wanted:
@@ -350,8 +350,13 @@ class Projector:
         async for event in self._store.read_all(after=min(upto), before=wanted + 1, query=self._query()):
             if event.position > upto[self._part_of(event, len(parts))]:
                 return False
-        self._empty_upto = {part.part: wanted for part in parts}
+        self._empty_upto = {part.part: (part.position, wanted) for part in parts}
         return True
+
+    def _upto(self, part: Part) -> int:
+        """Up to where nothing of the part is still to be handled, as far as we have looked."""
+        position, upto = self._empty_upto.get(part.part, (0, 0))
+        return max(part.position, upto if part.position >= position else 0)  # lower: the target was restored
 
     def inline(self, connection: Any) -> BoundStore:
         """A store that appends in the open transaction of ``connection`` and applies the handlers there too.

@@ -73,6 +73,7 @@ class PostgresTarget:
         self._make = make
         self._idle: list[psycopg.Connection[tuple[Any, ...]]] = []
         self._lock = threading.Lock()
+        self._closed = False
 
     @contextmanager
     def transaction(self, *, alone: bool = False) -> Iterator[_Connection]:
@@ -124,11 +125,12 @@ class PostgresTarget:
         return ", ".join(dict.fromkeys([quoting.Identifier(self.schema).as_string(), '"public"']))
 
     def _give_back(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
-        if connection.closed or connection.info.transaction_status != TransactionStatus.IDLE:
-            connection.close()
-            return
+        usable = not connection.closed and connection.info.transaction_status == TransactionStatus.IDLE
         with self._lock:
-            self._idle.append(connection)
+            if usable and not self._closed:
+                self._idle.append(connection)
+                return
+        connection.close()
 
     def columns(self, connection: _Connection, table: str) -> tuple[list[str], list[str]]:
         names = connection.rows(_COLUMNS, {"table": table})
@@ -149,6 +151,7 @@ class PostgresTarget:
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True  # what is still in use, in a thread that nobody waits for any more, is not kept
             while self._idle:
                 self._idle.pop().close()
 

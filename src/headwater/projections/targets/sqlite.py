@@ -54,6 +54,7 @@ class SQLiteTarget:
         self._busy_seconds = busy_seconds
         self._idle: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
+        self._closed = False
 
     @contextmanager
     def transaction(self, *, alone: bool = False) -> Iterator[_Connection]:
@@ -99,7 +100,7 @@ class SQLiteTarget:
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         with self._lock:
-            if len(self._idle) < IDLE_MAX:
+            if len(self._idle) < IDLE_MAX and not self._closed:
                 self._idle.append(connection)
                 return
         connection.close()
@@ -115,6 +116,7 @@ class SQLiteTarget:
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True  # what is still in use, in a thread that nobody waits for any more, is not kept
             while self._idle:
                 self._idle.pop().close()
 

@@ -60,7 +60,7 @@ class PostgresBackend:
         self._reader = Reader(self._connections, self._gate, self._statements, limits.page_bytes_max)
         self._streams = Streams(self._connections, self._statements)
         self._keeping = Keeping(self._connections, self._statements)
-        self._records = Records(self._connections, self._statements)
+        self._records = Records(self._connections, self._statements, target, exist=found.version >= 2)
 
     async def start(self) -> None:
         """Open the pool, and make room for the next events where the log is partitioned."""

@@ -4,34 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import psycopg
-
 from headwater.backend import Record, RecordChange, beyond
 from headwater.backends.postgres.connections import Connection, Connections, fetched
+from headwater.backends.postgres.rows import numbers_of
 from headwater.backends.postgres.statements import Statements
-from headwater.errors import StaleRecord
+from headwater.backends.postgres.url import Target
+from headwater.errors import StaleRecord, StoreUnavailable
 
 __all__ = ["Records"]
-
-STALE = "HWR01"
-"""The SQLSTATE that ``save_records_v1`` raises."""
 
 
 class Records:
     """Loads and saves records."""
 
-    def __init__(self, connections: Connections, statements: Statements) -> None:
+    def __init__(self, connections: Connections, statements: Statements, target: Target, *, exist: bool) -> None:
         self._connections = connections
         self._statements = statements
+        self._target = target
+        self._exist = exist  # not in a schema of version 1, but somebody may bring that forward at any time
 
     async def load(self, prefix: str, after: str, limit: int) -> list[Record]:
-        """See ``Backend.load_records``."""
+        """See ``Backend.load_records``. A schema of version 1 has none."""
+        if not await self._there():
+            return []
         values = {"after": after, "low": prefix, "high": beyond(prefix), "most": limit}
         return [Record(*row) for row in await self._connections.rows(self._statements["load_records"], values)]
 
     async def save(self, changes: Sequence[RecordChange]) -> list[int]:
-        """See ``Backend.save_records``. Where the connection breaks, the call is sent again; if it was done before,
-        our values stand there already, and that is what was wanted."""
+        """See ``Backend.save_records``.
+
+        Where the connection breaks, the call may have been done, and is sent again. It is then refused by its own
+        work; where its very values stand there, that is what was wanted, and their revisions are given. Where somebody
+        has changed one since, it is stale. ``StoreUnavailable`` after a broken connection leaves open whether the
+        changes were made: load the records again.
+        """
+        if not await self._there():
+            raise StoreUnavailable(
+                f"{self._target.shown} has schema 1, which has no records (consumers and projections need them)",
+                "Open it once without create=no, as the owner of the schema: that brings it up to date.",
+                transient=False,
+            )
         ordered = sorted(changes, key=lambda change: change.name.encode())
         sent = 0
 
@@ -49,27 +61,28 @@ class Records:
         revisions = dict(zip([change.name for change in ordered], await self._connections.call(work), strict=True))
         return [revisions[change.name] for change in changes]
 
+    async def _there(self) -> bool:
+        if not self._exist:
+            ((self._exist,),) = await self._connections.rows(self._statements["records_exist"])
+        return self._exist
+
     async def _send(self, connection: Connection, changes: Sequence[RecordChange]) -> list[int]:
         values = (
             [change.name for change in changes],
             [change.value for change in changes],
-            [change.expected for change in changes],
+            numbers_of([change.expected for change in changes]).decode(),  # a list's type would depend on its numbers
         )
-        try:
-            rows = await fetched(connection, self._statements["save_records"], values)
-        except psycopg.Error as error:
-            if error.sqlstate != STALE:
-                raise
-            raise StaleRecord(error.diag.message_detail or "") from error
-        return list(rows[0][0])
+        ((revisions,),) = await fetched(connection, self._statements["save_records"], values)
+        if revisions and revisions[0] < 0:
+            raise StaleRecord(changes[-revisions[0] - 1].name)
+        return list(revisions)
 
     async def _stored(self, connection: Connection, changes: Sequence[RecordChange]) -> list[int] | None:
-        """The revisions of these very values, where they all stand there."""
-        revisions = []
-        for change in changes:
-            values = {"after": "", "low": change.name, "high": change.name + "\0", "most": 1}
-            rows = await fetched(connection, self._statements["load_records"], values)
-            if (rows[0][1] if rows else None) != change.value:
-                return None
-            revisions.append(rows[0][2] if rows else 0)
-        return revisions
+        """The revisions of these very values (0 for what is to be gone), where they all stand there."""
+        names = [change.name for change in changes]
+        rows = await fetched(connection, self._statements["records_named"], (names,))
+        found = {name: (value, revision) for name, value, revision in rows}
+        present = [found.get(name, (None, 0)) for name in names]
+        if [value for value, _ in present] != [change.value for change in changes]:
+            return None
+        return [revision for _, revision in present]

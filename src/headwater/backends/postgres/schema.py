@@ -27,6 +27,7 @@ _FUNCTIONS = ("append_1.sql", "horizon_1.sql", "places_1.sql")
 class Found(msgspec.Struct, frozen=True):
     """What stands at the URL, once ``prepare`` has made sure that it is a store."""
 
+    version: int
     identity: str
     partition_size: int | None
     durable: bool
@@ -67,7 +68,9 @@ def _steps_from(schema: str, version: int) -> list[str]:
 
 
 async def prepare(target: Target) -> Found:
-    """Make sure that a store of the present schema stands at the target; make it where there is none.
+    """Make sure that a store stands at the target; make it where there is none, bring it up to date where it is older.
+
+    With ``create=no`` nothing is made, and an older schema stays as it is.
 
     Raises ``StoreUnavailable`` and ``CorruptStore``.
     """
@@ -82,7 +85,8 @@ async def prepare(target: Target) -> Found:
                         transient=False,
                     )
                 await _make(connection, target, looked["schema_exists"])
-            await _move_forward(connection, target)
+            elif target.create:
+                await _move_forward(connection, target)
             return await _recognise(connection, target, bool(looked["fsync"]))
     except psycopg.Error as error:
         raise translated(error, target) from error
@@ -134,7 +138,10 @@ async def _make(connection: psycopg.AsyncConnection[Any], target: Target, schema
 
 
 async def _move_forward(connection: psycopg.AsyncConnection[Any], target: Target) -> None:
-    """Bring an older schema up to date in one transaction; of several openers, one does it."""
+    """Bring an older schema up to date in one transaction; of several openers, one does it.
+
+    Where this role may not, the schema stays as it is: what worked goes on, and what is new says what it needs.
+    """
     statements = Statements(target.schema, False)
     if await _version(connection, statements) >= SCHEMA_VERSION:
         return
@@ -145,11 +152,7 @@ async def _move_forward(connection: psycopg.AsyncConnection[Any], target: Target
                 await connection.execute(step)
             await connection.execute(statements["save_schema_version"], (SCHEMA_VERSION,))
     except psycopg.errors.InsufficientPrivilege:
-        raise StoreUnavailable(
-            f"{target.shown} has an older schema, which this role may not bring up to version {SCHEMA_VERSION}",
-            "Open it once as the owner of the schema.",
-            transient=False,
-        ) from None
+        pass
 
 
 async def _version(connection: psycopg.AsyncConnection[Any], statements: Statements) -> int:
@@ -181,7 +184,7 @@ async def _recognise(connection: psycopg.AsyncConnection[Any], target: Target, d
             transient=False,
         )
     await _check_sequence(connection, target)
-    return Found(str(identity), partition_size, durable)
+    return Found(version, str(identity), partition_size, durable)
 
 
 async def _check_sequence(connection: psycopg.AsyncConnection[Any], target: Target) -> None:

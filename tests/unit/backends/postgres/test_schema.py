@@ -10,7 +10,6 @@ import pytest
 from tests.unit.backends.postgres.conftest import Connection
 
 import headwater as hw
-from headwater.backend import RecordChange
 from headwater.backends.postgres import schema_sql
 
 
@@ -41,24 +40,6 @@ async def test_a_newer_schema_is_refused(postgres_schema_url: str, admin: Connec
     with pytest.raises(hw.StoreUnavailable, match="newer Headwater") as refused:
         await hw.connect(postgres_schema_url)
     assert not refused.value.transient
-
-
-async def test_an_older_schema_is_moved_forward(postgres_schema_url: str, admin: Connection, schema: str) -> None:
-    """Several openers at once: one does it. Nothing of the log is touched."""
-    async with hw.connect(postgres_schema_url) as store:
-        await store.append("loan-173688", hw.NewEvent("A_SUBMITTED", {}))
-        identity = store.identity
-    await admin.execute(f"DROP FUNCTION {schema}.save_records_v1")
-    await admin.execute(f"DROP TABLE {schema}.records")
-    await admin.execute(f"UPDATE {schema}.meta SET schema_version = 1")
-    stores = await asyncio.gather(*[hw.connect(postgres_schema_url) for _ in range(4)])
-    for store in stores:
-        assert store.identity == identity
-        assert [event.type async for event in store.read_all()] == ["A_SUBMITTED"]
-        await store._backend.save_records([RecordChange("consumers/billing/about", b"{}")])
-        await store.close()
-    rows = await admin.execute(f"SELECT schema_version FROM {schema}.meta")
-    assert await rows.fetchone() == (2,)
 
 
 async def test_a_schema_with_other_tables_is_refused_and_left_alone(

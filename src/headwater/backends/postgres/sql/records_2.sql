@@ -10,14 +10,17 @@ CREATE TABLE {schema}.records (
 ) WITH (fillfactor = 50);
 
 -- All the changes or none. `names` come in order, so that two calls never wait for each other. An expected revision:
--- NULL: whatever; 0: none there. A removal has the value NULL. Raises HWR01 with the name of a record that is otherwise.
-CREATE FUNCTION {schema}.save_records_v1(names text[], contents bytea[], expected int8[]) RETURNS int8[]
+-- NULL: whatever; 0: none there. A removal has the value NULL. Gives the new revisions (0 for a removal); or, where the
+-- n-th record is not as expected, -n alone. What was done by then is rolled back here: members that compete for a lease
+-- would fill the server's log with errors otherwise.
+CREATE OR REPLACE FUNCTION {schema}.save_records_v1(names text[], contents bytea[], expected int8[]) RETURNS int8[]
 LANGUAGE plpgsql AS $body$
 DECLARE
     revisions int8[] := '{}';
     new_us    int8;
     drawn     int8;
     fits      boolean;
+    number    int8;
 BEGIN
     FOR i IN 1 .. cardinality(names) LOOP
         new_us := date_part('epoch', clock_timestamp()) * 1000000;
@@ -43,10 +46,12 @@ BEGIN
             fits := FOUND;
         END IF;
         IF NOT fits THEN
-            RAISE EXCEPTION 'headwater: a record is not at the revision that was expected'
-                USING ERRCODE = 'HWR01', DETAIL = names[i];
+            number := i;
+            RAISE EXCEPTION 'stale' USING ERRCODE = 'HW003';
         END IF;
         revisions := revisions || drawn;
     END LOOP;
     RETURN revisions;
+EXCEPTION WHEN SQLSTATE 'HW003' THEN
+    RETURN ARRAY[-number];
 END $body$;

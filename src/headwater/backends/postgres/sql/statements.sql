@@ -130,6 +130,13 @@ DELETE FROM {schema}.snapshots WHERE name = %s
 SELECT name, value, revision, greatest(0, {now_us} - saved_us) FROM {schema}.records
 WHERE name > %(after)s AND name >= %(low)s AND name < %(high)s ORDER BY name LIMIT %(most)s
 
+-- name: records_exist
+-- Not in a schema of version 1.
+SELECT to_regclass('{schema}.records') IS NOT NULL
+
+-- name: records_named
+SELECT name, value, revision FROM {schema}.records WHERE name = ANY (%s::text[])
+
 -- name: save_records
 SELECT {schema}.save_records_v1(%s::text[], %s::bytea[], %s::int8[])
 

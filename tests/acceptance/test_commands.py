@@ -18,6 +18,12 @@ from headwater.cli.app import app
 from tests.acceptance.conftest import PROGRAM, SAMPLE_EVENTS, SAMPLE_LOG, Run
 
 COMMANDS = sorted(command.name or "" for command in app.registered_commands)
+GROUPS = {
+    group.name or "": sorted(command.name or "" for command in group.typer_instance.registered_commands)
+    for group in app.registered_groups
+    if group.typer_instance is not None
+}
+GROUPED = [(group, name) for group, names in GROUPS.items() for name in names]
 REFERENCE = (Path(__file__).parents[2] / "docs" / "reference" / "cli.md").read_text()
 
 
@@ -29,15 +35,25 @@ def test_every_command_explains_itself_and_is_in_the_reference(run: Run, name: s
     assert f"\n## `headwater {name}" in REFERENCE
 
 
+@pytest.mark.parametrize(("group", "name"), GROUPED)
+def test_every_command_of_a_group_explains_itself_and_is_in_the_reference(run: Run, group: str, name: str) -> None:
+    help = run(group, name, "--help").stdout
+    assert f"headwater {group} {name}" in help
+    assert "Example" in help
+    section = REFERENCE.partition(f"\n## `headwater {group}")[2].partition("\n## ")[0]
+    assert f"`{name} " in section or f" {name} " in section
+
+
 def test_every_option_that_the_reference_names_exists(run: Run) -> None:
-    helps = "".join(run(name, "--help").stdout for name in COMMANDS)
+    calls = [(name,) for name in COMMANDS] + GROUPED
+    helps = "".join(run(*call, "--help").stdout for call in calls)
     named = set(re.findall(r"--[a-z]+(?:-[a-z]+)*", REFERENCE)) - {"--help"}
     assert {option for option in named if option not in helps} == set()
 
 
 def test_the_help_shows_what_there_is(run: Run) -> None:
     overview = run("--help").stdout
-    assert all(f"│ {name} " in overview or f" {name} " in overview for name in COMMANDS)
+    assert all(f"│ {name} " in overview or f" {name} " in overview for name in [*COMMANDS, *GROUPS])
     assert headwater.__version__ in run("--version").stdout
 
 

@@ -106,7 +106,7 @@ class SQLiteTarget:
         connection.close()
 
     def columns(self, connection: _Connection, table: str) -> tuple[list[str], list[str]]:
-        found = connection.rows("select name, pk from pragma_table_info(:table)", {"table": table})
+        found = connection.rows("select name, pk from pragma_table_xinfo(:table) where hidden <> 1", {"table": table})
         key = sorted((place, name) for name, place in found if place)
         return [name for name, _ in found], [name for _, name in key]
 

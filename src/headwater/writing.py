@@ -14,7 +14,7 @@ from headwater.events import EventRecord, NewEvent
 from headwater.limits import Limits
 from headwater.queries import ANY, AppendCondition, ExpectedVersion
 
-__all__ = ["Append", "BoundStore", "Writing"]
+__all__ = ["Append", "BoundStore", "Writing", "encoded_write"]
 
 
 class Append(msgspec.Struct, frozen=True):
@@ -56,7 +56,7 @@ class Writing:
         ``StoreUnavailable`` where nothing was written, and ``OutcomeUnknown`` where that can't be known.
         """
         given = (events,) if isinstance(events, NewEvent) else events
-        results = await self._appender.append([self._encoded(Append(stream, given, expected, condition))])
+        results = await self._appender.append([encoded_write(Append(stream, given, expected, condition), self._limits)])
         return results[0]
 
     async def append_all(self, appends: Sequence[Append]) -> list[Appended]:
@@ -64,41 +64,13 @@ class Writing:
 
         Returns one result per ``Append``, in order. Raises as ``append`` does; one refusal refuses all.
         """
-        writes = [self._encoded(each) for each in appends]
+        writes = [encoded_write(each, self._limits) for each in appends]
         if not writes:
             raise InvalidEvent("the list of appends is empty", "Give at least one Append(stream, events).")
         _refuse_repeats([write.stream for write in writes])
         if len(writes) > 1:
-            self._refuse_oversize([record for write in writes for record in write.records])
+            _refuse_oversize([record for write in writes for record in write.records], self._limits)
         return await self._appender.append(writes)
-
-    def _encoded(self, append: Append) -> Write:
-        stream, limits = append.stream, self._limits
-        if stream is not None:
-            checked_name("stream name", stream, "stream_name_bytes_max", limits.stream_name_bytes_max)
-        records = tuple([encode_event(event, limits) for event in _checked_list(append.events)])
-        if len(records) != 1:
-            self._refuse_oversize(records)
-        if stream is None:
-            _check_streamless(records, append.expected)
-        check_expectation(append.expected)
-        if append.condition is not None:
-            check_query(append.condition.fail_if_match, limits)
-        return Write(stream, records, append.expected, append.condition)
-
-    def _refuse_oversize(self, records: Sequence[EventRecord]) -> None:
-        limits = self._limits
-        if not records:
-            raise InvalidEvent("the append has no events", "Give at least one NewEvent.")
-        if len(records) > limits.append_events_max:
-            raise TooLarge("the append's list of events", len(records), "append_events_max", limits.append_events_max)
-        size = sum(len(record.data) + len(record.metadata) for record in records)
-        if size > limits.append_bytes_max:
-            raise TooLarge("the append (in bytes)", size, "append_bytes_max", limits.append_bytes_max)
-        ids = [record.id for record in records]
-        if len(set(ids)) < len(ids):
-            twice = [uuid.UUID(bytes=each) for each in dict.fromkeys(ids) if ids.count(each) > 1]
-            raise DuplicateEvent(twice, "the same event id stands twice in one append")
 
 
 class BoundStore(Writing):
@@ -107,6 +79,36 @@ class BoundStore(Writing):
     def __init__(self, appender: Appender, limits: Limits) -> None:
         self._appender = appender
         self._limits = limits
+
+
+def encoded_write(append: Append, limits: Limits) -> Write:
+    """One stream's part of an append, as a backend stores it. ``InvalidEvent`` or ``TooLarge`` where it can't be."""
+    stream = append.stream
+    if stream is not None:
+        checked_name("stream name", stream, "stream_name_bytes_max", limits.stream_name_bytes_max)
+    records = tuple([encode_event(event, limits) for event in _checked_list(append.events)])
+    if len(records) != 1:
+        _refuse_oversize(records, limits)
+    if stream is None:
+        _check_streamless(records, append.expected)
+    check_expectation(append.expected)
+    if append.condition is not None:
+        check_query(append.condition.fail_if_match, limits)
+    return Write(stream, records, append.expected, append.condition)
+
+
+def _refuse_oversize(records: Sequence[EventRecord], limits: Limits) -> None:
+    if not records:
+        raise InvalidEvent("the append has no events", "Give at least one NewEvent.")
+    if len(records) > limits.append_events_max:
+        raise TooLarge("the append's list of events", len(records), "append_events_max", limits.append_events_max)
+    size = sum(len(record.data) + len(record.metadata) for record in records)
+    if size > limits.append_bytes_max:
+        raise TooLarge("the append (in bytes)", size, "append_bytes_max", limits.append_bytes_max)
+    ids = [record.id for record in records]
+    if len(set(ids)) < len(ids):
+        twice = [uuid.UUID(bytes=each) for each in dict.fromkeys(ids) if ids.count(each) > 1]
+        raise DuplicateEvent(twice, "the same event id stands twice in one append")
 
 
 def _checked_list(events: object) -> Sequence[NewEvent]:

@@ -54,20 +54,16 @@ def prepare(connection: sqlite3.Connection, file: StoreFile) -> str:
     """Make the schema where the file is new, move it forward where it is older, and return the store's identity.
 
     Raises ``CorruptStore`` where the file is something else, ``StoreUnavailable`` where its schema is newer than
-    this Headwater knows or it can't be read.
+    this Headwater knows or it can't be read. A file that can't be written keeps an older schema.
     """
     with faults_of(file):
         found = _found_version(connection, file)
         if found < SCHEMA_VERSION and not (found and file.read_only):
-            connection.execute("pragma journal_mode = wal")
-            begin(connection, file)
             try:
-                found = _found_version(connection, file)  # another process may have been first
-                _move_forward(connection, found)
-                connection.execute("commit")
-            except BaseException:
-                connection.execute("rollback")
-                raise
+                _move_forward(connection, file)
+            except sqlite3.OperationalError as error:
+                if not found or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+                    raise
         row = connection.execute("select value from meta where key = 'identity'").fetchone()
     if row is None:
         raise CorruptStore(str(file.path), "the store's identity is missing", "Restore the file from a backup.")
@@ -98,7 +94,18 @@ def _found_version(connection: sqlite3.Connection, file: StoreFile) -> int:
     return 0
 
 
-def _move_forward(connection: sqlite3.Connection, found: int) -> None:
+def _move_forward(connection: sqlite3.Connection, file: StoreFile) -> None:
+    connection.execute("pragma journal_mode = wal")
+    begin(connection, file)
+    try:
+        _make(connection, _found_version(connection, file))  # another process may have been first
+        connection.execute("commit")
+    except BaseException:
+        connection.execute("rollback")
+        raise
+
+
+def _make(connection: sqlite3.Connection, found: int) -> None:
     for version in range(found + 1, SCHEMA_VERSION + 1):
         for part in _script(_sql(f"schema_{version}.sql")):
             connection.execute(part)

@@ -242,15 +242,31 @@ with sync.connect(sys.argv[1]) as store:
 """
 
 
-def test_a_file_that_may_not_be_written_reads_and_says_so(path: Path, url: str) -> None:
+def may_be_read_by_all(path: Path) -> None:
+    """The file and its folders, by everybody; written by nobody."""
     for folder in [path.parent, *path.parents]:
         if folder.stat().st_uid == os.getuid() and folder != Path("/"):
             folder.chmod(folder.stat().st_mode | 0o055)
+    for each in path.parent.iterdir():
+        each.chmod(0o444)
+
+
+def test_a_file_that_may_not_be_written_reads_and_says_so(path: Path, url: str) -> None:
     with sync.connect(url) as store:
         store.append("loan-173688", [REQUESTED])
-        for each in path.parent.iterdir():
-            each.chmod(0o444)
+        may_be_read_by_all(path)
         count, sentence = run_child(APPEND_AS_NOBODY, url, f"sqlite:///{path.parent}/other.db").splitlines()
+    assert count == "1"
+    assert "can't be written" in sentence
+
+
+def test_an_older_schema_that_may_not_be_written_is_read_as_it_is(path: Path, url: str) -> None:
+    of_schema_1(path)
+    with contextlib.closing(sqlite3.connect(path)) as holder:
+        assert holder.execute("select count(*) from events").fetchone() == (1,)  # now its companion files are there
+        may_be_read_by_all(path)
+        count, sentence = run_child(APPEND_AS_NOBODY, url, f"sqlite:///{path.parent}/other.db").splitlines()
+        assert holder.execute("pragma user_version").fetchone() == (1,)
     assert count == "1"
     assert "can't be written" in sentence
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from headwater.backend import Appended, Page, Write
+from headwater.backend import Appended, Page, RecordChange, Write
 from headwater.backends.memory import MemoryBackend
 from headwater.connect import BACKENDS
 from headwater.limits import Limits
@@ -103,6 +103,20 @@ class ReadsEverythingAtOnce(MemoryBackend):
         return await super().read_stream(stream, after, before, limit, backwards)
 
 
+class SwapsWithoutComparing(MemoryBackend):
+    """Writes a record whatever is expected of it: two members hold one lease."""
+
+    async def save_records(self, changes: Sequence[RecordChange]) -> list[int]:
+        return await super().save_records([msgspec.structs.replace(change, expected=None) for change in changes])
+
+
+class SwapsByHalf(MemoryBackend):
+    """Changes record by record, and stops where one is stale."""
+
+    async def save_records(self, changes: Sequence[RecordChange]) -> list[int]:
+        return [each for change in changes for each in await super(SwapsByHalf, self).save_records([change])]
+
+
 def _unconditional(write: Write) -> Write:
     return Write(write.stream, write.records, write.expected, None)
 
@@ -122,6 +136,8 @@ FAULTS = {
     "ignores": IgnoresNothingWrongly,
     "bends": BendsNumbers,
     "holds": ReadsEverythingAtOnce,
+    "swaps": SwapsWithoutComparing,
+    "swaps-half": SwapsByHalf,
 }
 
 

@@ -44,6 +44,8 @@ def _run(url: str, *options: str) -> subprocess.CompletedProcess[str]:
         ("ignores", ["test_after_0_ignores_nothing", "test_same_rules_as_reading"]),
         ("bends", ["test_payloads"]),
         ("holds", ["test_long_read"]),
+        ("swaps", ["test_record_as_expected_only", "test_one_swap_wins_each_round"]),
+        ("swaps-half", ["test_records_all_or_none"]),
     ],
 )
 def test_faults_are_noticed(fault: str, tests: list[str]) -> None:

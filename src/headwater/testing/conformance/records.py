@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 import pytest_asyncio
@@ -15,6 +18,23 @@ from headwater.store import EventStore
 from headwater.testing.conformance.fixtures import StorePromises, needs
 
 NAME = "consumers/billing/parts/00000"
+
+
+def _count_and_kill(url: str, upto: int) -> int:
+    """Let a process count up to a number, kill it without warning, and give the last number that it acknowledged."""
+    command = [sys.executable, "-m", "headwater.testing.counting", url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        numbers = []
+        for line in process.stdout:
+            numbers.append(int(line))
+            if numbers[-1] == upto:
+                process.kill()
+        process.kill()
+    assert numbers
+    assert numbers == list(range(numbers[0], numbers[-1] + 1))
+    assert numbers[-1] >= upto, "the process ended by itself; see its complaint on standard error"
+    return numbers[-1]
 
 
 class RecordPromises(StorePromises):
@@ -98,6 +118,43 @@ class RecordPromises(StorePromises):
         (record,) = await backend.load_records(NAME)
         assert record.value == b"80"
 
+    async def test_one_swap_wins_each_round(self, store_url: str, backend: Backend) -> None:
+        """16 writers that know the same revision, over two openings of a shared store: one wins, 15 are told."""
+        async with AsyncExitStack() as opened:
+            shared = backend.capabilities.shared
+            other = (await opened.enter_async_context(headwater.connect(store_url)))._backend if shared else backend
+            revision = 0
+            for turn in range(10):
+                outcomes = await asyncio.gather(
+                    *[
+                        (other if number % 2 else backend).save_records(
+                            [RecordChange(NAME, b"%d of %d" % (number, turn), revision)]
+                        )
+                        for number in range(16)
+                    ],
+                    return_exceptions=True,
+                )
+                won = [number for number in range(16) if isinstance(outcomes[number], list)]
+                assert len(won) == 1
+                assert sum(isinstance(outcome, StaleRecord) for outcome in outcomes) == 15
+                (record,) = await other.load_records(NAME)
+                assert (record.value, [record.revision]) == (b"%d of %d" % (won[0], turn), outcomes[won[0]])
+                revision = record.revision
+
+    async def test_ages_rise(self, backend: Backend) -> None:
+        """A record ages from its last save on: leases are measured by that."""
+        await backend.save_records([RecordChange(NAME, b"held", 0)])
+        ages = []
+        for _ in range(3):
+            (record,) = await backend.load_records(NAME)
+            ages.append(record.age_us)
+            await asyncio.sleep(0.02)
+        assert ages[1] - ages[0] >= 15_000
+        assert ages[2] - ages[1] >= 15_000
+        await backend.save_records([RecordChange(NAME, b"held", record.revision)])
+        (renewed,) = await backend.load_records(NAME)
+        assert renewed.age_us < ages[2] + 20_000
+
     async def test_changes_in_any_order_do_not_block_each_other(self, backend: Backend) -> None:
         """Calls that change the same records in different orders all come to their end."""
         names = [f"consumers/billing/parts/{number:05d}" for number in range(8)]
@@ -129,6 +186,19 @@ class RecordPromises(StorePromises):
         value = bytes(range(256)) * 4_096
         await backend.save_records([RecordChange("scheduled/1", value, 0)])
         assert [record.value for record in await backend.load_records("scheduled/")] == [value]
+
+    async def test_killed_counter(self, store_url: str, backend: Backend) -> None:
+        """After ``kill -9`` of a process that changes two records at a time, they hold what it acknowledged or the
+        next, and never differ."""
+        if not (backend.capabilities.durable and backend.capabilities.shared):
+            pytest.skip("the store ends with its process")
+        last = 0
+        for upto in (1, 20, 60):
+            last = await asyncio.to_thread(_count_and_kill, store_url, last + upto)
+            first, second = [record.value for record in await backend.load_records("consumers/billing/parts/")]
+            assert first == second
+            assert int(first) in (last, last + 1)
+            last = int(first)
 
     async def test_records_stay(self, store_url: str, store: EventStore) -> None:
         """Records are there when the store is opened again, with their revisions."""

@@ -4,6 +4,7 @@ and put aside after the last attempt."""
 from __future__ import annotations
 
 import asyncio
+import bisect
 import logging
 import time
 import uuid
@@ -45,6 +46,7 @@ class Delivery:
         retry: Retry,
         on_failure: OnFailure,
         key_of: KeyOf,
+        rerun: bool = True,
     ) -> None:
         self._backend = backend
         self._consumer = consumer
@@ -54,6 +56,7 @@ class Delivery:
         self._retry = retry
         self._on_failure = on_failure
         self._key_of = key_of
+        self._rerun = rerun  # whether events that were handled before come again after a rewind
         self._width = batch or 1
         self._blocked: dict[str, int] = {}  # key → position of the first event of it that was parked
         self.going = asyncio.Event()
@@ -78,7 +81,7 @@ class Delivery:
 
     async def deliver(self, part: Part, events: Sequence[Event], upto: int) -> None:
         """Handle the events; then the part stands at ``upto``. Raises ``Fenced``, or the handler's own error."""
-        start = 0
+        start = 0 if self._rerun else self._pass_over(part, events)
         while start < len(events):
             part.check_lease()
             if not self.going.is_set():
@@ -91,6 +94,16 @@ class Delivery:
             if part.unsaved >= self._every.events:
                 await part.save()
         part.advance((), upto)
+
+    def _pass_over(self, part: Part, events: Sequence[Event]) -> int:
+        """Go past the events that were handled before a rewind; how many they are."""
+        known = bisect.bisect_right(events, part.furthest, key=lambda event: event.position)
+        part.advance(events[:known])
+        return known
+
+    async def _handle(self, part: Part, events: Sequence[Event]) -> None:
+        async with part.handling:
+            await self._sink.handle(part.number, events)
 
     def _fit_width(self, seconds: float) -> None:
         if self._batch is not None:
@@ -106,7 +119,7 @@ class Delivery:
                 await self._deliver_one(part, event)
             return
         try:
-            await self._sink.handle(part.number, events)
+            await self._handle(part, events)
         except Fenced:
             raise
         except HandledSome as some:
@@ -131,7 +144,7 @@ class Delivery:
             await self._park(part, event, f"waits behind position {first} of its key", 0, held=True)
             return
         try:
-            await self._sink.handle(part.number, [event])
+            await self._handle(part, [event])
         except Fenced:
             raise
         except Exception as error:
@@ -153,7 +166,7 @@ class Delivery:
             part.check_lease()
             attempt += 1
             try:
-                await self._sink.handle(part.number, [event])
+                await self._handle(part, [event])
             except Fenced:
                 raise
             except Exception as failed:
@@ -194,7 +207,7 @@ class Delivery:
                 continue
             part.check_lease()
             try:
-                await self._sink.handle(part.number, [event])
+                await self._handle(part, [event])
             except Fenced:
                 raise
             except Exception as error:

@@ -49,6 +49,9 @@ BURIED_LEASES = 10
 LOOKS_PER_LEASE = 4
 """A member looks at the others, and renews its leases, so often in the time of one."""
 
+LEASE_KEPT = 0.8
+"""Share of what is left of a lease that a member which leaves may use up."""
+
 
 class Member:
     """Runs a consumer's parts in this process, until it is told to stop."""
@@ -98,7 +101,7 @@ class Member:
             stopped.cancel()
             tending.cancel()
             await asyncio.wait([stopped, tending])
-            await self._leave()
+            await self._leave(patient=self._stopping.is_set())
         if self._failure.done():
             self._failure.result()
 
@@ -107,12 +110,18 @@ class Member:
         if not task.cancelled() and (error := task.exception()) is not None and not self._failure.done():
             self._failure.set_exception(error)
 
-    async def _leave(self) -> None:
-        """Stop handling, keep the last checkpoints, and let the parts go."""
+    async def _leave(self, *, patient: bool) -> None:
+        """Stop handling, keep the last checkpoints, and let the parts go.
+
+        ``patient``: once what is being handled is handled, as long as the leases that nobody renews any more allow.
+        """
         await self._stop_feeding()
-        for number in list(self.parts):
+        parts = list(self.parts.values())
+        if patient:
+            await asyncio.gather(*[part.settle(part.lease_left() * LEASE_KEPT) for part in parts])
+        for part in parts:
             with contextlib.suppress(Fenced, StoreUnavailable):  # then the lease will run out by itself
-                await self._release(self.parts[number])
+                await self._release(part)
         with contextlib.suppress(StoreUnavailable):
             await self._backend.save_records([RecordChange(member_name(self._consumer, self.id), None)])
 
@@ -167,6 +176,8 @@ class Member:
         rank = living.index(self.id)
         fair = self._partitions // len(living) + (rank < self._partitions % len(living))
         for part in list(self.parts.values())[fair:]:
+            if not await part.settle(self._lease / LOOKS_PER_LEASE):
+                continue  # a slow handler: at the next look
             try:
                 await self._release(part)
             except Fenced:
@@ -221,7 +232,7 @@ class Member:
         return True
 
     async def _release(self, part: Part) -> None:
-        """Finish nothing more, keep the checkpoint, and let another member have the part."""
+        """Handle nothing more, keep the checkpoint, and let another member have the part."""
         await self._halt(part)
         await part.save(release=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 
@@ -64,6 +65,10 @@ class Part:
         self.queue: asyncio.Queue[Chunk | Replay] = asyncio.Queue()
         self.worker: asyncio.Task[None] | None = None
         self.error = state.error
+        self.furthest = state.furthest
+        """Up to here events of the part were handled before this member took it: above its position after a rewind."""
+        self.handling = asyncio.Lock()
+        """Held while the sink handles events: whoever takes it stops the part between two slices."""
         self._backend = backend
         self._consumer = consumer
         self._state = state
@@ -101,11 +106,22 @@ class Part:
         """These events are handled."""
         self.progress = advanced(self.progress, events, upto)
 
+    async def settle(self, seconds: float) -> bool:
+        """Wait until what is being handled is handled, at most so long, and let nothing more begin. Whether it is."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                return await self.handling.acquire()
+        return False
+
     async def save(self, changes: Sequence[RecordChange] = (), *, release: bool = False) -> None:
         """Write the checkpoint and renew the lease (or ``release`` it), and with them make other ``changes``.
 
         Raises ``Fenced`` where another member holds the part by now, or it was rewound: nothing is written then.
+        Goes on to its end where the caller is cancelled: else nobody would know the record's revision any more.
         """
+        await asyncio.shield(self._save(changes, release=release))
+
+    async def _save(self, changes: Sequence[RecordChange], *, release: bool) -> None:
         async with self._saving:
             asked_at = time.monotonic()
             state = self._next_state(asked_at, release=release)

@@ -35,7 +35,10 @@ from headwater.subscriptions import (
     OnFailure,
     ParkedEvents,
     PartitionBy,
+    Reacting,
+    ReactionHandler,
     Retry,
+    ScheduledEvents,
     Sink,
     Start,
     audited,
@@ -60,6 +63,7 @@ class EventStore(Writing):
         self.snapshots = Snapshots(backend, self._limits)
         self.checkpoints = Checkpoints(backend, self._limits)
         self.consumers = Consumers(backend)
+        self.scheduled = ScheduledEvents(backend, self._limits)
 
     @property
     def identity(self) -> str:
@@ -197,6 +201,51 @@ class EventStore(Writing):
             retry=retry,
             on_failure=on_failure,
             lease=lease,
+        )
+
+    def reactor(
+        self,
+        name: str,
+        handler: ReactionHandler,
+        *,
+        query: Query | None = None,
+        start: Start | int | Checkpoint = BEGINNING,
+        checkpoint: Every | None = None,
+        partitions: int = 1,
+        partition_by: PartitionBy = "stream",
+        retry: Retry | None = None,
+        on_failure: OnFailure = "park",
+        lease: float = 10.0,
+        rerun: bool = False,
+    ) -> Consumer:
+        """A durable consumer for what follows from events: messages to other services, process managers.
+
+        ``async def handler(event, reaction)`` (or a plain function, run in a thread) calls the world with
+        ``reaction.key`` as its idempotency key, and ``reaction.append`` or ``reaction.schedule`` for events that
+        follow: those are stored once, however often the event comes.
+
+        An event whose handler has come to its end is noted at once, with one durable write, in an inbox by event id:
+        it never runs again, whatever happens to this process. One window remains: where the process dies inside the
+        handler (or before that write is acknowledged), the event comes again.
+
+        After a rewind, events that were handled, parked or passed over before do not run again, unless ``rerun``.
+        Other arguments as ``consumer``; a checkpoint is kept every 100 events and every second where left out.
+        """
+        return Consumer(
+            self._backend,
+            self._limits,
+            name,
+            Reacting(self._backend, self._limits, self.scheduled, name, handler),
+            query=query,
+            start=start,
+            checkpoint=checkpoint or Every(events=100),
+            partitions=partitions,
+            partition_by=partition_by,
+            retry=retry,
+            on_failure=on_failure,
+            lease=lease,
+            kind="reactor",
+            rerun=rerun,
         )
 
     def parked(self, consumer: str) -> ParkedEvents:

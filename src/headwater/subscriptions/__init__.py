@@ -6,6 +6,8 @@ from headwater.subscriptions.consumers import ConsumerInfo, Consumers
 from headwater.subscriptions.feed import CaughtUp, Feed, FellBehind, Mark, subscription_pages
 from headwater.subscriptions.parking import ParkedEvents
 from headwater.subscriptions.partitions import PartitionBy
+from headwater.subscriptions.reactors import BlockingReaction, Reacting, Reaction, ReactionHandler
+from headwater.subscriptions.scheduling import Scheduled, ScheduledEvents
 from headwater.subscriptions.settings import BEGINNING, NOW, Every, OnFailure, Retry, Start
 from headwater.subscriptions.sinks import Handler, Sink
 from headwater.subscriptions.states import Parked
@@ -14,6 +16,7 @@ __all__ = [
     "BEGINNING",
     "NOW",
     "Audit",
+    "BlockingReaction",
     "CaughtUp",
     "Consumer",
     "ConsumerInfo",
@@ -27,7 +30,12 @@ __all__ = [
     "Parked",
     "ParkedEvents",
     "PartitionBy",
+    "Reacting",
+    "Reaction",
+    "ReactionHandler",
     "Retry",
+    "Scheduled",
+    "ScheduledEvents",
     "Sink",
     "Start",
     "audited",

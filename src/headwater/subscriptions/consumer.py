@@ -64,6 +64,7 @@ class Consumer:
         on_failure: OnFailure = "park",
         lease: float = 10.0,
         kind: str = "consumer",
+        rerun: bool = True,
     ) -> None:
         self.name = checked_consumer(name)
         if not backend.capabilities.records:
@@ -88,6 +89,7 @@ class Consumer:
         self._sink = sink
         self._retry = retry or Retry()
         self._on_failure: OnFailure = on_failure
+        self._rerun = rerun
         self._delivery: Delivery | None = None
         self._member: Member | None = None
         self._task: asyncio.Task[None] | None = None
@@ -110,6 +112,7 @@ class Consumer:
             retry=self._retry,
             on_failure=self._on_failure,
             key_of=self._key_of,
+            rerun=self._rerun,
         )
         self._member = Member(
             self._backend,

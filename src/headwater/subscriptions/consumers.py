@@ -5,8 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from headwater.backend import Backend, Record, RecordChange
-from headwater.errors import InvalidConsumer, StaleRecord
+from headwater.codecs import check_place
+from headwater.errors import InvalidConsumer, InvalidQuery, StaleRecord
 from headwater.events import now_us
+from headwater.subscriptions.inbox import noted_events
 from headwater.subscriptions.parking import parked_pages
 from headwater.subscriptions.parts import restarted
 from headwater.subscriptions.states import (
@@ -101,15 +103,25 @@ class Consumers:
         await self._set_paused(name, paused=False)
 
     async def rewind(self, name: str, position: int) -> None:
-        """Let every part go on behind this position. Whoever holds it is fenced off, and takes it up anew."""
+        """Let every part go on behind this position. Whoever holds it is fenced off, and takes it up anew.
+
+        ``InvalidQuery`` for a position that the log has not come to.
+        """
+        check_place("position", position)
         about = await self._known(name)
+        if position > (head := await self._backend.head()):
+            raise InvalidQuery(f"position {position} is beyond the log's end, {head}", "Give one that the log has.")
         for number in range(about.partitions):
             while True:
                 (record,) = await self._backend.load_records(part_name(name, number))
                 state = decoded(record, PartState)
-                fresh = PartState(restarted(position), furthest=state.furthest)
+                noted = await noted_events(self._backend, name, number)
+                fresh = PartState(restarted(position), furthest=max(state.furthest, *noted.values(), 0))
+                forgotten = [RecordChange(each, None) for each in noted]
                 try:
-                    await self._backend.save_records([RecordChange(record.name, encoded(fresh), record.revision)])
+                    await self._backend.save_records(
+                        [RecordChange(record.name, encoded(fresh), record.revision), *forgotten]
+                    )
                     break
                 except StaleRecord:  # it kept a checkpoint just now
                     continue
@@ -123,6 +135,8 @@ class Consumers:
         async for page in parked_pages(self._backend, name):
             for parked, _ in page:
                 await self._backend.save_records([RecordChange(parked_name(name, parked.position), None)])
+        for noted in await noted_events(self._backend, name):
+            await self._backend.save_records([RecordChange(noted, None)])
 
     async def _names(self) -> list[str]:
         names: list[str] = []

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from headwater.events import Event
 
-__all__ = ["HandledSome", "Handler", "Sink", "sink_of"]
+__all__ = ["HandledSome", "Handler", "Sink", "is_async", "sink_of"]
 
 Handler = Callable[[Any], Awaitable[None] | None]
 """Takes an event, or a list of events where ``batch`` was given. A plain function runs in a thread of its own."""
@@ -87,7 +87,7 @@ class _Batches:
 
     def __init__(self, handler: Callable[[Sequence[Event]], Any]) -> None:
         self._handler = handler
-        self._suspends = _is_async(handler)
+        self._suspends = is_async(handler)
 
     async def start(self, part: int, position: int) -> int:
         return position
@@ -105,8 +105,9 @@ def sink_of(handler: Handler | Sink, *, batches: bool) -> Sink:
         return handler
     if batches:
         return _Batches(handler)
-    return _Each(handler) if _is_async(handler) else _EachInThread(handler)  # type: ignore[arg-type]  # as inspected
+    return _Each(handler) if is_async(handler) else _EachInThread(handler)  # type: ignore[arg-type]  # as inspected
 
 
-def _is_async(handler: object) -> bool:
+def is_async(handler: object) -> bool:
+    """Whether a handler is to be awaited: a coroutine function, or an object whose call is one."""
     return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(getattr(type(handler), "__call__", None))  # noqa: B004  # its own, not whether

@@ -6,6 +6,7 @@
                                      revision is the fencing token)
 ``consumers/<name>/members/<id>``    who is alive
 ``parked/<name>/<position>``         events that could not be handled
+``inbox/<name>/<part>/<event id>``   events that a reactor has handled, until its checkpoint has passed them
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ __all__ = [
     "checked_consumer",
     "decoded",
     "encoded",
+    "inbox_prefix",
     "member_name",
     "parked_name",
     "parked_prefix",
@@ -165,6 +167,11 @@ def parked_prefix(consumer: str) -> str:
 
 def parked_name(consumer: str, position: int) -> str:
     return f"parked/{consumer}/{position:020d}"
+
+
+def inbox_prefix(consumer: str, part: int | None = None) -> str:
+    """Of the records of one part, or of all."""
+    return f"inbox/{consumer}/" if part is None else f"inbox/{consumer}/{part:05d}/"
 
 
 encoded = msgspec.json.Encoder().encode

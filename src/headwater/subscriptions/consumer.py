@@ -30,6 +30,7 @@ from headwater.subscriptions.states import (
     part_name,
     written_query,
 )
+from headwater.waiting import sleep
 
 __all__ = ["Consumer"]
 
@@ -92,6 +93,8 @@ class Consumer:
         self._rerun = rerun
         self._delivery: Delivery | None = None
         self._member: Member | None = None
+        self._stopped = False
+        self._failure: BaseException | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -102,7 +105,15 @@ class Consumer:
         """
         if self._member is not None:
             raise InvalidConsumer(self.name, "runs already in this object", "Make another one with store.consumer.")
-        await self._prepare()
+        self._stopped, self._failure = False, None
+        try:
+            await self._prepare()
+            await self._run()
+        except Exception as error:
+            self._failure = error
+            raise
+
+    async def _run(self) -> None:
         self._delivery = Delivery(
             self._backend,
             self.name,
@@ -125,13 +136,16 @@ class Consumer:
             lease=self._lease,
             save_seconds=self._every.seconds,
         )
+        if self._stopped:  # while the records were looked at
+            self._member.stop()
         try:
             await self._member.run()
         finally:
             self._member = None
 
     def stop(self) -> None:
-        """Let ``run`` end, once what is being handled is handled."""
+        """Let ``run`` end, once what is being handled is handled. From any thread, task or signal handler."""
+        self._stopped = True
         if self._member is not None:
             self._member.stop()
 
@@ -139,13 +153,13 @@ class Consumer:
         """Handle nothing, in any process, until ``resume``. Here at once, elsewhere within a quarter of a lease."""
         await self._consumers.pause(self.name)
         if self._delivery is not None:
-            self._delivery.going.clear()
+            self._delivery.pause(paused=True)
 
     async def resume(self) -> None:
         """Go on after ``pause``."""
         await self._consumers.resume(self.name)
         if self._delivery is not None:
-            self._delivery.going.set()
+            self._delivery.pause(paused=False)
 
     async def rewind(self, position: int | Checkpoint) -> None:
         """Go on behind this position, backwards or forwards, in every process: what comes after it is handled (again).
@@ -172,11 +186,11 @@ class Consumer:
         deadline = time.monotonic() + timeout
         pause, most = WAIT_SECONDS
         while (reached := await self.position()) < wanted:
-            if self._task is not None and self._task.done():
-                self._task.result()  # it failed: say why, instead of waiting
+            if self._failure is not None:
+                raise self._failure  # of ``run`` in this process: say why, instead of waiting
             if time.monotonic() >= deadline:
                 raise NotCaughtUp(f"consumer {self.name!r}", wanted, reached, timeout)
-            await asyncio.sleep(pause)
+            await sleep(pause)
             pause = min(pause * 1.2, most)
 
     async def __aenter__(self) -> Self:
@@ -194,8 +208,6 @@ class Consumer:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
             return
-        while self._member is None and not task.done():
-            await asyncio.sleep(0.001)
         self.stop()
         await task
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+import contextlib
 import logging
 import time
 import uuid
@@ -59,9 +60,14 @@ class Delivery:
         self._rerun = rerun  # whether events that were handled before come again after a rewind
         self._width = batch or 1
         self._blocked: dict[str, int] = {}  # key → position of the first event of it that was parked
-        self.going = asyncio.Event()
-        """Cleared: nothing is handled until it is set again."""
-        self.going.set()
+        self._loop = asyncio.get_running_loop()
+        self._going = asyncio.Event()
+        self._going.set()
+
+    def pause(self, *, paused: bool) -> None:
+        """Handle nothing while ``paused``. From any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nothing is handled there any more
+            self._loop.call_soon_threadsafe(self._going.clear if paused else self._going.set)
 
     @property
     def blocking(self) -> bool:
@@ -84,8 +90,8 @@ class Delivery:
         start = 0 if self._rerun else self._pass_over(part, events)
         while start < len(events):
             part.check_lease()
-            if not self.going.is_set():
-                await self.going.wait()
+            if not self._going.is_set():
+                await self._going.wait()
             slice_ = events[start : start + self._width]
             started = time.monotonic()
             await self._deliver_slice(part, slice_)

@@ -83,12 +83,14 @@ class Member:
         self._room = asyncio.Semaphore(PAGES_AHEAD)
         self._feeding: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
-        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._failure: asyncio.Future[None] = self._loop.create_future()
         self._looked_at = 0.0
 
     def stop(self) -> None:
-        """Finish what is being handled, then end ``run``."""
-        self._stopping.set()
+        """Finish what is being handled, then end ``run``. From any thread."""
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it this member
+            self._loop.call_soon_threadsafe(self._stopping.set)
 
     async def run(self) -> None:
         """Hold parts and handle their events, until ``stop``, cancellation, or an error that can't be waited out."""
@@ -153,10 +155,7 @@ class Member:
         records = await self._records()
         self._looked_at = time.monotonic()
         about = decoded(records[about_name(self._consumer)], About)
-        if about.paused:
-            self._delivery.going.clear()
-        else:
-            self._delivery.going.set()
+        self._delivery.pause(paused=about.paused)
         await self._share(records)
         await self._replay()
         await self._bury(records)

@@ -33,10 +33,15 @@ class ParkedEvents:
 
     async def all(self) -> AsyncIterator[Parked]:
         """The parked events in order of position."""
+        async with aclosing(self._pages()) as pages:
+            async for page in pages:
+                for parked in page:
+                    yield parked
+
+    async def _pages(self) -> AsyncGenerator[list[Parked], None]:
         async with aclosing(parked_pages(self._backend, self._consumer)) as pages:
             async for page in pages:
-                for parked, _ in page:
-                    yield parked
+                yield [parked for parked, _ in page]
 
     async def replay(self, position: int | None = None) -> int:
         """Ask for the parked event at this position (None: all of them) to be tried again; how many were asked for.

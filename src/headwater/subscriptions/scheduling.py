@@ -108,22 +108,20 @@ class ScheduledEvents:
 
     async def all(self) -> AsyncIterator[Scheduled]:
         """What is scheduled, in order of time; then what was refused when it was due."""
-        for prefix in (WAITING, REFUSED):
-            async with aclosing(self._pages(prefix)) as pages:
-                async for page in pages:
-                    for record in page:
-                        yield decoded(record, Scheduled)
+        async with aclosing(self._pages()) as pages:
+            async for page in pages:
+                for each in page:
+                    yield each
 
     async def cancel(self, id: uuid.UUID | str) -> bool:
         """Forget what is scheduled under this id. False where there is no such thing, or a runner has begun with it."""
         self._check_supported()
         cancelled = False
-        for prefix in (WAITING, REFUSED):
-            async with aclosing(self._pages(prefix)) as pages:
-                async for page in pages:
-                    for record in page:
-                        if record.name.endswith(f"/{id}"):
-                            cancelled |= await self._cancel(record)
+        async with aclosing(self._records()) as pages:
+            async for page in pages:
+                for record in page:
+                    if record.name.endswith(f"/{id}"):
+                        cancelled |= await self._cancel(record)
         return cancelled
 
     async def append_due(self) -> int:
@@ -218,11 +216,18 @@ class ScheduledEvents:
             return False
         return True
 
-    async def _pages(self, prefix: str) -> AsyncGenerator[list[Record], None]:
-        after = ""
-        while records := await self._backend.load_records(prefix, after, PAGE):
-            yield records
-            after = records[-1].name
+    async def _pages(self) -> AsyncGenerator[list[Scheduled], None]:
+        self._check_supported()
+        async with aclosing(self._records()) as pages:
+            async for records in pages:
+                yield [decoded(record, Scheduled) for record in records]
+
+    async def _records(self) -> AsyncGenerator[list[Record], None]:
+        for prefix in (WAITING, REFUSED):
+            after = ""
+            while records := await self._backend.load_records(prefix, after, PAGE):
+                yield records
+                after = records[-1].name
 
     def _check_supported(self) -> None:
         if not self._backend.capabilities.records:

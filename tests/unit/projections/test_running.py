@@ -224,3 +224,31 @@ def _turn_back(into: str, position: int) -> None:
             {"position": position},
         )
     target.close()
+
+
+async def test_a_target_that_goes_away_is_waited_for(store: hw.EventStore, postgres_schema_url: str) -> None:
+    """Every connection is cut again and again while the projection runs."""
+    import psycopg
+
+    named = f"{postgres_schema_url}&application_name=headwater_cut"
+    cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = 'headwater_cut'"
+    await applications(store, 400)
+    cuts = 0
+    async with (
+        hw.Projector(store, Effects(), into=named) as projector,
+        await psycopg.AsyncConnection.connect(postgres_schema_url.partition("&schema")[0], autocommit=True) as other,
+        projector.running(batch=2, retry=FAST),
+    ):
+        while await _position(projector) < 2_000:
+            found = await (await other.execute(cut)).fetchone()
+            cuts += found[0] if found else 0
+            await asyncio.sleep(0.1)
+    assert cuts > 5, "connections: those of the runner, and of the one who asks for its position"
+    assert effects(postgres_schema_url) == [(2_000, 2_000, 1)]
+
+
+async def _position(projector: hw.Projector) -> int:
+    try:
+        return await projector.position()
+    except hw.StoreUnavailable:
+        return 0

@@ -20,7 +20,12 @@ class Corrected(Effects):
     """Version 2 with a column more, a table less, a row that is not there, one more, and one that differs."""
 
     version = 2
-    tables = "create table {steps} (loan text primary key, steps bigint not null, last_type text, days bigint generated always as (steps * 2) stored)"
+    tables = """
+        create table {steps} (
+            loan text primary key, steps bigint not null, last_type text,
+            days bigint generated always as (steps * 2) stored
+        )
+    """
 
     @hw.handles()
     def happened(self, event: hw.Event, view: hw.View) -> None:

@@ -20,7 +20,7 @@ _ROOMS = {"sqlite": "sqlite", "postgresql": "postgres", "postgres": "postgres"}
 
 
 class TargetFailed(HeadwaterError):
-    """The database that a projection writes to refused or can't be reached; its transaction was rolled back.
+    """The database that a projection writes to refused a statement; the transaction was rolled back.
 
     Attributes: ``target``; ``reason``, in the database's words.
     """
@@ -58,8 +58,11 @@ class Target(Protocol):
     """The operator that tells two values apart, NULL or not (``is distinct from``)."""
 
     def transaction(self, *, alone: bool = False) -> AbstractContextManager[Connection]:
-        """A transaction: committed at the end, rolled back by an exception. Raises ``TargetFailed`` for the
-        database's own errors. ``alone``: for changes of tables and views, one at a time."""
+        """A transaction: committed at the end, rolled back by an exception.
+
+        The database's own errors become ``TargetFailed``; ``StoreUnavailable`` where the same may succeed later (it
+        can't be reached, a deadlock), which a runner waits out. ``alone``: to change tables and views, one at a time.
+        """
         ...
 
     def snapshot(self) -> AbstractContextManager[Connection]:

@@ -16,9 +16,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
-from headwater.errors import BadUrl
+from headwater.errors import BadUrl, StoreUnavailable
 from headwater.projections.statements import pyformat
-from headwater.projections.targets import TargetFailed
+from headwater.projections.targets import Connection, Target, TargetFailed
 
 __all__ = ["PostgresTarget", "open"]
 
@@ -41,7 +41,7 @@ _VIEW = _TYPES.replace(":table", ":view")
 _NOTHING: Mapping[str, Any] = {}
 
 
-def open(url: str, *, make: bool) -> PostgresTarget:
+def open(url: str, *, make: bool) -> Target:
     """``postgresql://user@host/database?schema=name`` (default ``public``); other parameters are libpq's."""
     address, _, query = url.partition("?")
     given = [part.partition("=") for part in query.split("&") if part]
@@ -76,7 +76,7 @@ class PostgresTarget:
         self._closed = False
 
     @contextmanager
-    def transaction(self, *, alone: bool = False) -> Iterator[_Connection]:
+    def transaction(self, *, alone: bool = False) -> Iterator[Connection]:
         with self._lent() as connection, connection.pipeline(), connection.transaction():
             lent = _Connection(connection)
             if alone:
@@ -86,7 +86,7 @@ class PostgresTarget:
             yield lent
 
     @contextmanager
-    def snapshot(self) -> Iterator[_Connection]:
+    def snapshot(self) -> Iterator[Connection]:
         with self._lent() as connection, connection.transaction():
             connection.execute("set transaction isolation level repeatable read, read only")
             yield _Connection(connection)
@@ -102,6 +102,10 @@ class PostgresTarget:
         except psycopg.Error as error:
             reason = error.diag.message_primary or " ".join(str(error).split()) or type(error).__name__
             detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
+            if isinstance(error, psycopg.OperationalError):  # the server went away, a deadlock, a full disk
+                raise StoreUnavailable(
+                    f"{self.name}: {reason.rstrip('.')}{detail}", "Nothing of this transaction was written."
+                ) from error
             raise TargetFailed(self.name, reason.rstrip(".") + detail) from error
 
     def _taken(self) -> psycopg.Connection[tuple[Any, ...]]:
@@ -132,12 +136,12 @@ class PostgresTarget:
                 return
         connection.close()
 
-    def columns(self, connection: _Connection, table: str) -> tuple[list[str], list[str]]:
+    def columns(self, connection: Connection, table: str) -> tuple[list[str], list[str]]:
         names = connection.rows(_COLUMNS, {"table": table})
         key = connection.rows(_PRIMARY_KEY, {"table": table})
         return [name for (name,) in names], [name for (name,) in key]
 
-    def replace_view(self, connection: _Connection, view: str, table: str) -> None:
+    def replace_view(self, connection: Connection, view: str, table: str) -> None:
         """In place where the columns allow it, so that grants and other views on it stay."""
         before = connection.rows(_VIEW, {"view": view})
         columns = connection.rows(_TYPES, {"table": table})

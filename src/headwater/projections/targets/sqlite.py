@@ -11,17 +11,20 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from headwater.errors import BadUrl, StoreUnavailable
-from headwater.projections.targets import TargetFailed
+from headwater.projections.targets import Connection, Target, TargetFailed
 
 __all__ = ["SQLiteTarget", "open"]
 
 IDLE_MAX = 4
 """Connections kept for the next transaction."""
 
+_PASSING = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+"""Errors after which the same may succeed later."""
+
 _NOTHING: Mapping[str, Any] = {}
 
 
-def open(url: str, *, make: bool) -> SQLiteTarget:
+def open(url: str, *, make: bool) -> Target:
     """``sqlite:///relative.db`` or ``sqlite:////absolute.db``, with ``?busy_timeout=seconds``."""
     parts = urlsplit(url)
     path = unquote(parts.path[1:])
@@ -57,12 +60,12 @@ class SQLiteTarget:
         self._closed = False
 
     @contextmanager
-    def transaction(self, *, alone: bool = False) -> Iterator[_Connection]:
+    def transaction(self, *, alone: bool = False) -> Iterator[Connection]:
         with self._within("begin immediate") as connection:
             yield connection
 
     @contextmanager
-    def snapshot(self) -> Iterator[_Connection]:
+    def snapshot(self) -> Iterator[Connection]:
         with self._within("begin") as connection:
             yield connection
 
@@ -79,6 +82,8 @@ class SQLiteTarget:
                     connection.execute("rollback")
                 self._give_back(connection)
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING:
+                raise StoreUnavailable(f"{self.name}: {error}", "Nothing of this transaction was written.") from error
             raise TargetFailed(self.name, str(error)) from error
 
     def _taken(self) -> sqlite3.Connection:
@@ -105,12 +110,12 @@ class SQLiteTarget:
                 return
         connection.close()
 
-    def columns(self, connection: _Connection, table: str) -> tuple[list[str], list[str]]:
+    def columns(self, connection: Connection, table: str) -> tuple[list[str], list[str]]:
         found = connection.rows("select name, pk from pragma_table_xinfo(:table) where hidden <> 1", {"table": table})
         key = sorted((place, name) for name, place in found if place)
         return [name for name, _ in found], [name for _, name in key]
 
-    def replace_view(self, connection: _Connection, view: str, table: str) -> None:
+    def replace_view(self, connection: Connection, view: str, table: str) -> None:
         connection.execute(f"drop view if exists {view}")
         connection.execute(f"create view {view} as select * from {table}")
 

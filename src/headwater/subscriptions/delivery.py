@@ -21,7 +21,7 @@ from headwater.subscriptions.partitions import KeyOf
 from headwater.subscriptions.parts import Part
 from headwater.subscriptions.settings import Every, OnFailure, Retry
 from headwater.subscriptions.sinks import HandledSome, Sink
-from headwater.subscriptions.states import Parked, encoded, parked_name
+from headwater.subscriptions.states import Parked, decoded, encoded, parked_name
 
 __all__ = ["Delivery"]
 
@@ -89,16 +89,13 @@ class Delivery:
         """Handle the events; then the part stands at ``upto``. Raises ``Fenced``, or the handler's own error."""
         start = 0 if self._rerun else self._pass_over(part, events)
         while start < len(events):
-            part.check_lease()
-            if not self._going.is_set():
-                await self._going.wait()
             slice_ = events[start : start + self._width]
             started = time.monotonic()
             await self._deliver_slice(part, slice_)
             start += len(slice_)
             self._fit_width(time.monotonic() - started)
             if part.unsaved >= self._every.events:
-                await part.save()
+                await self._save(part)
         part.advance((), upto)
 
     def _pass_over(self, part: Part, events: Sequence[Event]) -> int:
@@ -108,8 +105,23 @@ class Delivery:
         return known
 
     async def _handle(self, part: Part, events: Sequence[Event]) -> None:
+        await self._going.wait()
+        part.check_lease()
         async with part.handling:
             await self._sink.handle(part.number, events)
+
+    async def _save(self, part: Part, changes: Sequence[RecordChange] = (), passing: Event | None = None) -> None:
+        """Keep the part's checkpoint, once the store can be reached: nothing more is handled before."""
+        attempt = 1
+        while True:
+            try:
+                return await part.save(changes, passing=passing)
+            except StoreUnavailable as error:
+                if not error.transient:
+                    raise
+                log.warning("consumer %s, part %d: %s", self._consumer, part.number, error)
+            await asyncio.sleep(self._retry.pause(attempt))
+            attempt += 1
 
     def _fit_width(self, seconds: float) -> None:
         if self._batch is not None:
@@ -142,7 +154,6 @@ class Delivery:
 
     async def _one_by_one(self, part: Part, events: Sequence[Event]) -> None:
         for event in events:
-            part.check_lease()
             await self._deliver_one(part, event)
 
     async def _deliver_one(self, part: Part, event: Event) -> None:
@@ -169,7 +180,6 @@ class Delivery:
             if not patient and not self._retry.again(attempt):
                 break
             await asyncio.sleep(self._retry.pause(attempt))
-            part.check_lease()
             attempt += 1
             try:
                 await self._handle(part, [event])
@@ -200,32 +210,52 @@ class Delivery:
             parked_us=now_us(),
             held=held,
         )
-        part.advance([event])
-        await part.save([RecordChange(parked_name(self._consumer, event.position), encoded(parked))])
+        change = RecordChange(parked_name(self._consumer, event.position), encoded(parked))
+        await self._save(part, [change], passing=event)
 
-    async def replay(self, part: Part, wanted: Sequence[Parked]) -> None:
-        """Try parked events again, in order of position; after a failure, no more of that key."""
-        failed: set[str] = set()
-        for parked in wanted:
-            name = parked_name(self._consumer, parked.position)
-            event = await self._backend.event(uuid.UUID(parked.id).bytes)
-            if event is None or parked.key in failed:
+    def replayable(self, parked: Parked, waiting: set[str]) -> bool:
+        """Whether to try this parked event again; asked in order of position. ``waiting``: keys that stay blocked.
+
+        Those that somebody asked for; and those that only waited behind another one of their key, once that is gone.
+        Where an event blocks its key, nothing behind it is tried before it.
+        """
+        if parked.key in waiting:
+            return False
+        if parked.replay or parked.held:
+            return True
+        if self._on_failure == "park_key":
+            waiting.add(parked.key)
+        return False
+
+    async def replay(self, part: Part, positions: Sequence[int]) -> None:
+        """Try parked events again, in order of position."""
+        waiting: set[str] = set()
+        for position in positions:
+            name = parked_name(self._consumer, position)
+            records = await self._backend.load_records(name, limit=1)
+            if not records:  # dropped, or tried already
                 continue
-            part.check_lease()
-            try:
-                await self._handle(part, [event])
-            except Fenced:
-                raise
-            except Exception as error:
-                cause = error.error if isinstance(error, HandledSome) else error
-                failed.add(parked.key)
-                tried = msgspec.structs.replace(
-                    parked, error=_said(cause), attempts=parked.attempts + 1, held=False, replay=False
-                )
-                await part.save([RecordChange(name, encoded(tried))])
-            else:
-                await part.save([RecordChange(name, None)])
+            parked = decoded(records[0], Parked)
+            event = await self._backend.event(uuid.UUID(parked.id).bytes)
+            if event is not None and self.replayable(parked, waiting):
+                tried = await self._tried(part, parked, event)
+                if tried is not None and self._on_failure == "park_key":
+                    waiting.add(parked.key)
+                await self._save(part, [RecordChange(name, None if tried is None else encoded(tried))])
         await self._unblock()
+
+    async def _tried(self, part: Part, parked: Parked, event: Event) -> Parked | None:
+        """Try a parked event once; what stays parked, None where it is handled."""
+        try:
+            await self._handle(part, [event])
+        except Fenced:
+            raise
+        except Exception as error:
+            cause = error.error if isinstance(error, HandledSome) else error
+            return msgspec.structs.replace(
+                parked, error=_said(cause), attempts=parked.attempts + 1, held=False, replay=False
+            )
+        return None
 
     async def _unblock(self) -> None:
         """Keys of which nothing is parked any more go on."""

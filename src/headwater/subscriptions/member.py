@@ -28,7 +28,6 @@ from headwater.subscriptions.parts import Chunk, Part, Replay, Ticket
 from headwater.subscriptions.states import (
     About,
     MemberState,
-    Parked,
     PartState,
     about_name,
     decoded,
@@ -211,7 +210,7 @@ class Member:
     async def _claim(self, record: Record, number: int) -> bool:
         """Take a part that is free, or whose holder let its lease run out."""
         state = decoded(record, PartState)
-        if state.owner and record.age_us <= state.lease_us:
+        if state.owner not in ("", self.id) and record.age_us <= state.lease_us:
             return False
         asked_at = time.monotonic()
         mine = msgspec.structs.replace(state, owner=self.id, lease_us=int(self._lease * 1e6))
@@ -253,7 +252,7 @@ class Member:
             while True:
                 task = await part.queue.get()
                 if isinstance(task, Replay):
-                    await self._delivery.replay(part, task.parked)
+                    await self._try_again(part, task)
                     continue
                 try:
                     await self._delivery.deliver(part, task.events, task.upto)
@@ -262,18 +261,25 @@ class Member:
         except Fenced:
             await self._drop(part)
 
+    async def _try_again(self, part: Part, task: Replay) -> None:
+        try:
+            await self._delivery.replay(part, task.positions)
+        except StoreUnavailable as error:  # asked for again at the next look
+            if not error.transient:
+                raise
+            log.warning("consumer %s, part %d: %s", self._consumer, part.number, error)
+
     async def _replay(self) -> None:
         """Let parts try again what somebody asked for, and notice keys that are free again."""
-        wanted: dict[int, list[Parked]] = {number: [] for number in self.parts if self._delivery.blocking}
-        keys: set[str] = set()
+        wanted: dict[int, list[int]] = {number: [] for number in self.parts if self._delivery.blocking}
+        waiting: set[str] = set()
         async for page in parked_pages(self._backend, self._consumer):
             for parked, _ in page:
-                if parked.part in self.parts and (parked.replay or (parked.held and parked.key in keys)):
-                    keys.add(parked.key)
-                    wanted.setdefault(parked.part, []).append(parked)
-        for number, parked_events in wanted.items():
+                if parked.part in self.parts and self._delivery.replayable(parked, waiting):
+                    wanted.setdefault(parked.part, []).append(parked.position)
+        for number, positions in wanted.items():
             if number in self.parts:
-                self.parts[number].queue.put_nowait(Replay(parked_events))
+                self.parts[number].queue.put_nowait(Replay(positions))
 
     async def _feed_anew(self) -> None:
         """Read from where the part that is furthest behind was fed up to."""

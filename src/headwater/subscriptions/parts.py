@@ -12,7 +12,7 @@ import msgspec
 from headwater.backend import Backend, RecordChange
 from headwater.errors import Fenced, StaleRecord
 from headwater.events import Event
-from headwater.subscriptions.states import Parked, PartState, Progress, advanced, encoded, part_name
+from headwater.subscriptions.states import PartState, Progress, advanced, encoded, part_name
 
 __all__ = ["Chunk", "Part", "Replay", "Ticket", "restarted"]
 
@@ -49,7 +49,7 @@ class Chunk(msgspec.Struct, frozen=True):
 class Replay(msgspec.Struct, frozen=True):
     """Parked events of the part to be tried again, in its turn, so that nothing of their keys runs beside them."""
 
-    parked: Sequence[Parked]
+    positions: Sequence[int]
 
 
 class Part:
@@ -113,18 +113,22 @@ class Part:
                 return await self.handling.acquire()
         return False
 
-    async def save(self, changes: Sequence[RecordChange] = (), *, release: bool = False) -> None:
+    async def save(
+        self, changes: Sequence[RecordChange] = (), *, passing: Event | None = None, release: bool = False
+    ) -> None:
         """Write the checkpoint and renew the lease (or ``release`` it), and with them make other ``changes``.
 
-        Raises ``Fenced`` where another member holds the part by now, or it was rewound: nothing is written then.
-        Goes on to its end where the caller is cancelled: else nobody would know the record's revision any more.
+        ``passing``: the part goes past this event when, and only when, all of that is written. Raises ``Fenced`` where
+        another member holds the part by now, or it was rewound: nothing is written then. Goes on to its end where the
+        caller is cancelled: else nobody would know the record's revision any more.
         """
-        await asyncio.shield(self._save(changes, release=release))
+        await asyncio.shield(self._save(changes, passing, release=release))
 
-    async def _save(self, changes: Sequence[RecordChange], *, release: bool) -> None:
+    async def _save(self, changes: Sequence[RecordChange], passing: Event | None, *, release: bool) -> None:
         async with self._saving:
             asked_at = time.monotonic()
-            state = self._next_state(asked_at, release=release)
+            progress = advanced(self.progress, [passing]) if passing is not None else self.progress
+            state = self._next_state(progress, asked_at, release=release)
             name = part_name(self._consumer, self.number)
             try:
                 revisions = await self._backend.save_records(
@@ -134,20 +138,23 @@ class Part:
                 if stale.name == name:
                     raise Fenced(self._consumer, self.number) from stale
                 raise
+            if passing is not None:
+                self.progress = progress
             self._revision = revisions[0]
             self._held_until = asked_at + state.lease_us / 1e6
             self._state = state
             self._saved_at = asked_at
 
-    def _next_state(self, now: float, *, release: bool) -> PartState:
+    def _next_state(self, progress: Progress, now: float, *, release: bool) -> PartState:
         seconds = max(1e-6, now - self._saved_at)
         weight = min(1.0, seconds / RATE_SECONDS)
+        handled = progress.count - self._state.progress.count
         return msgspec.structs.replace(
             self._state,
-            progress=self.progress,
+            progress=progress,
             owner="" if release else self._state.owner,
-            furthest=max(self._state.furthest, self.progress.position),
-            rate=round((1 - weight) * self._state.rate + weight * self.unsaved / seconds, 3),
+            furthest=max(self._state.furthest, progress.position),
+            rate=round((1 - weight) * self._state.rate + weight * handled / seconds, 3),
             error=self.error,
         )
 

@@ -237,12 +237,16 @@ async def test_a_target_that_goes_away_is_waited_for(store: hw.EventStore, postg
     async with (
         hw.Projector(store, Effects(), into=named) as projector,
         await psycopg.AsyncConnection.connect(postgres_schema_url.partition("&schema")[0], autocommit=True) as other,
-        projector.running(batch=2, retry=FAST),
     ):
-        while await _position(projector) < 2_000:
+        running = asyncio.create_task(projector.run(batch=2, retry=FAST))
+        while not running.done() and not await projector.position():
+            await asyncio.sleep(0.01)
+        while not running.done() and await _position(projector) < 2_000:
             found = await (await other.execute(cut)).fetchone()
             cuts += found[0] if found else 0
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.02)
+        projector.stop()
+        await running
     assert cuts > 5, "connections: those of the runner, and of the one who asks for its position"
     assert effects(postgres_schema_url) == [(2_000, 2_000, 1)]
 

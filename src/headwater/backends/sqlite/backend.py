@@ -24,7 +24,7 @@ from headwater.backend import (
     Write,
 )
 from headwater.backends.sqlite import reader, records
-from headwater.backends.sqlite.connections import StoreFile, connection_to, faults_of, parse_url
+from headwater.backends.sqlite.connections import StoreFile, connection_to, faults_of, in_turn, parse_url
 from headwater.backends.sqlite.schema import prepare, statement
 from headwater.backends.sqlite.transaction import Transaction
 from headwater.backends.sqlite.writer import Writer
@@ -74,6 +74,11 @@ async def open(url: str, limits: Limits) -> SQLiteBackend:
 
 
 def _prepared(file: StoreFile) -> tuple[sqlite3.Connection, str]:
+    with faults_of(file):
+        return in_turn(file, lambda: _prepared_now(file))  # several processes may make the file at the same time
+
+
+def _prepared_now(file: StoreFile) -> tuple[sqlite3.Connection, str]:
     connection = connection_to(file, writing=True)
     try:
         return connection, prepare(connection, file)
@@ -125,7 +130,7 @@ class SQLiteBackend:
             try:
                 connection = self._idle.pop()
             except IndexError:
-                connection = connection_to(self._file, writing=False)
+                connection = in_turn(self._file, lambda: connection_to(self._file, writing=False))
             try:
                 return function(connection, *arguments)
             finally:

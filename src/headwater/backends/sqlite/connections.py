@@ -7,15 +7,18 @@ import os
 import random
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import msgspec
 
 from headwater.errors import BadUrl, CorruptStore, HeadwaterError, StoreUnavailable
 
-__all__ = ["StoreFile", "begin", "connection_to", "faults_of", "parse_url"]
+__all__ = ["StoreFile", "begin", "connection_to", "faults_of", "in_turn", "parse_url"]
+
+T = TypeVar("T")
 
 WRITER_CACHE_BYTES = 67_108_864
 """Pages the writer keeps: the upper levels of every index of a store of many millions of events."""
@@ -60,41 +63,47 @@ def parse_url(url: str) -> StoreFile:
 
 
 def connection_to(file: StoreFile, *, writing: bool) -> sqlite3.Connection:
-    """A new connection, usable from any thread (one at a time). A reader's can't write, whatever happens."""
+    """A new connection, usable from any thread (one at a time). A reader's can't write, whatever happens.
+
+    Raises SQLite's own errors.
+    """
     if not os.path.isdir(file.path.parent):  # which is False, not an error, where we may not look
         raise StoreUnavailable(
             f"the folder {file.path.parent} does not exist", "Make it, or name another file.", transient=False
         )
     mode = "rwc" if writing and not file.read_only else "ro" if file.read_only else "rw"
-    with faults_of(file):
-        connection = sqlite3.connect(
-            f"file:{quote(str(file.path))}?mode={mode}",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-            timeout=0 if writing else file.busy_seconds,
-            cached_statements=256,
-        )
-        connection.execute(f"pragma cache_size = -{(WRITER_CACHE_BYTES if writing else READER_CACHE_BYTES) // 1024}")
-        if writing:
-            connection.execute("pragma synchronous = full")
-            connection.execute("pragma journal_size_limit = 67108864")
-        else:
-            connection.execute("pragma query_only = on")
+    connection = sqlite3.connect(
+        f"file:{quote(str(file.path))}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=0 if writing else file.busy_seconds,
+        cached_statements=256,
+    )
+    connection.execute(f"pragma cache_size = -{(WRITER_CACHE_BYTES if writing else READER_CACHE_BYTES) // 1024}")
+    if writing:
+        connection.execute("pragma synchronous = full")
+        connection.execute("pragma journal_size_limit = 67108864")
+    else:
+        connection.execute("pragma query_only = on")
     return connection
 
 
 def begin(connection: sqlite3.Connection, file: StoreFile) -> None:
-    """Become the file's one writer, waiting for other processes in turn.
+    """Become the file's one writer, waiting for other processes in turn."""
+    in_turn(file, lambda: connection.execute("begin immediate"))
+
+
+def in_turn(file: StoreFile, work: Callable[[], T]) -> T:
+    """Do what other processes' locks may be in the way of, again until they are not.
 
     SQLite's own busy handler sleeps up to 100 ms at a time; commits here take a fraction of a millisecond, so short
-    random sleeps serve many processes better.
+    random sleeps serve many processes better. And it is not asked at all while a file becomes one with a WAL.
     """
     deadline = time.monotonic() + file.busy_seconds
     while True:
         try:
-            connection.execute("begin immediate")
-            return
+            return work()
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF not in _BUSY or time.monotonic() > deadline:
                 raise

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 
 from headwater.backend import StreamState
-from headwater.backends.sqlite.connections import StoreFile, begin, faults_of
+from headwater.backends.sqlite.connections import StoreFile, begin
 from headwater.errors import CorruptStore, StoreUnavailable
 from headwater.events import now_us
 
@@ -54,17 +54,21 @@ def prepare(connection: sqlite3.Connection, file: StoreFile) -> str:
     """Make the schema where the file is new, move it forward where it is older, and return the store's identity.
 
     Raises ``CorruptStore`` where the file is something else, ``StoreUnavailable`` where its schema is newer than
-    this Headwater knows or it can't be read. A file that can't be written keeps an older schema.
+    this Headwater knows, SQLite's own errors where it can't be read. A file that can't be written keeps an older
+    schema.
     """
-    with faults_of(file):
+    connection.execute("begin")  # one state of the file, whatever another process is doing to it
+    try:
         found = _found_version(connection, file)
-        if found < SCHEMA_VERSION and not (found and file.read_only):
-            try:
-                _move_forward(connection, file)
-            except sqlite3.OperationalError as error:
-                if not found or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
-                    raise
-        row = connection.execute("select value from meta where key = 'identity'").fetchone()
+    finally:
+        connection.execute("rollback")
+    if found < SCHEMA_VERSION and not (found and file.read_only):
+        try:
+            _move_forward(connection, file)
+        except sqlite3.OperationalError as error:
+            if not found or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+                raise
+    row = connection.execute("select value from meta where key = 'identity'").fetchone()
     if row is None:
         raise CorruptStore(str(file.path), "the store's identity is missing", "Restore the file from a backup.")
     return str(row[0])

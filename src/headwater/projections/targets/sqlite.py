@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,10 +99,22 @@ class SQLiteTarget:
             timeout=self._busy_seconds,
             cached_statements=256,
         )
-        connection.execute("pragma journal_mode = wal")  # so that readers do not wait for the projection
+        self._make_wal(connection)
         # Rows and positions stand in one file: what a power cut takes of both is simply done again.
         connection.execute("pragma synchronous = normal")
         return connection
+
+    def _make_wal(self, connection: sqlite3.Connection) -> None:
+        """So that readers do not wait for the projection. SQLite does not wait for its turn at this by itself."""
+        deadline = time.monotonic() + self._busy_seconds
+        while True:
+            try:
+                connection.execute("pragma journal_mode = wal")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.001)
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
         with self._lock:

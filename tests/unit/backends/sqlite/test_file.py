@@ -8,6 +8,7 @@ import resource
 import sqlite3
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
@@ -73,6 +74,20 @@ def test_the_identity_stays_with_the_file(url: str) -> None:
         identity = store.identity
     with sync.connect(url) as store:
         assert store.identity == identity
+
+
+def test_many_may_make_the_file_at_the_same_time(tmp_path: Path) -> None:
+    """Each with a connection of its own, as processes that start together have."""
+    together = threading.Barrier(4)
+
+    def identity(number: int) -> str:
+        together.wait()
+        with sync.connect(f"sqlite:///{tmp_path}/{number}.db") as store:
+            return store.identity
+
+    with ThreadPoolExecutor(4) as threads:
+        for number in range(50):
+            assert len(set(threads.map(identity, [number] * 4))) == 1
 
 
 def test_another_programs_database_is_refused_and_left_alone(path: Path, url: str) -> None:
@@ -173,6 +188,7 @@ def run_child(code: str, *arguments: str, **options: object) -> str:
 
 APPEND_UNTIL_REFUSED = """
 import sys
+import threading
 import headwater as hw
 from headwater import sync
 

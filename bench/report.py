@@ -13,7 +13,17 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "performance.md"
-SCRIPTS = ("sqlite_appends", "postgres_appends", "reading", "conditions", "growth", "lost_events", "peers")
+SCRIPTS = (
+    "sqlite_appends",
+    "postgres_appends",
+    "reading",
+    "conditions",
+    "subscriptions",
+    "projections",
+    "growth",
+    "lost_events",
+    "peers",
+)
 
 INTRODUCTION = """# Performance
 

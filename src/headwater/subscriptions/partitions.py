@@ -19,7 +19,7 @@ PartitionBy = str | KeyOf
 def key_function(consumer: str, partition_by: PartitionBy) -> KeyOf:
     """The function from an event to its key. Events without one share the key ''."""
     if callable(partition_by):
-        return partition_by
+        return _checking(consumer, partition_by)
     if partition_by == "stream":
         return _stream
     if partition_by == "category":
@@ -33,6 +33,20 @@ def key_function(consumer: str, partition_by: PartitionBy) -> KeyOf:
         f"can't be partitioned by {partition_by!r}",
         'Give "stream", "category", "tag:name", or a function from an event to a text.',
     )
+
+
+def _checking(consumer: str, function: KeyOf) -> KeyOf:
+    def key_of(event: Event) -> str:
+        key = function(event)
+        if not isinstance(key, str):
+            raise InvalidConsumer(
+                consumer,
+                f"partition_by gave {key!r} for the event at position {event.position}",
+                "Let it give a text: '' for events without a key.",
+            )
+        return key
+
+    return key_of
 
 
 def partitioning_name(partition_by: PartitionBy) -> str:

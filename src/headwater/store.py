@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import timedelta
 from types import TracebackType
@@ -95,7 +95,7 @@ class EventStore(Writing):
         before: int | None = None,
         limit: int | None = None,
         backwards: bool = False,
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """The events of a stream with ``after < version < before``, in order (or ``backwards``), at most ``limit``.
 
         A stream that does not exist, or was deleted, has none. Holds one page of events at a time.
@@ -113,7 +113,7 @@ class EventStore(Writing):
         query: Query | None = None,
         limit: int | None = None,
         backwards: bool = False,
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """The events of the whole log with ``after < position < before`` that match ``query``, at most ``limit``.
 
         In order of position (or ``backwards``), up to what is settled when the reading gets there: an event is
@@ -127,7 +127,7 @@ class EventStore(Writing):
 
     async def subscribe(
         self, *, after: int | Checkpoint = 0, query: Query | None = None, marks: bool = False
-    ) -> AsyncIterator[Event | Mark]:
+    ) -> AsyncGenerator[Event | Mark, None]:
         """The events of the log with ``position > after`` that match ``query``: those there are, then those that come.
 
         Each event once, in order of position, as soon as nothing can appear before it any more. It never ends by
@@ -275,7 +275,7 @@ class EventStore(Writing):
 
     async def streams(
         self, *, category: str | None = None, prefix: str | None = None, after: str = ""
-    ) -> AsyncIterator[StreamInfo]:
+    ) -> AsyncGenerator[StreamInfo, None]:
         """The streams in order of name, from the first after ``after``; only a category or a prefix where given."""
         async with aclosing(self._stream_infos(category, prefix, after)) as pages:
             async for infos in pages:

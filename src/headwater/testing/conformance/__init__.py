@@ -37,6 +37,7 @@ from headwater.testing.conformance.records import RecordPromises
 from headwater.testing.conformance.refusals import Refusals
 from headwater.testing.conformance.snapshots_checkpoints import SnapshotAndCheckpointPromises
 from headwater.testing.conformance.streams import StreamListing
+from headwater.testing.conformance.subscriptions import SubscriptionPromises
 
 __all__ = ["Conformance"]
 
@@ -53,6 +54,7 @@ class Conformance(
     LifecyclePromises,
     SnapshotAndCheckpointPromises,
     RecordPromises,
+    SubscriptionPromises,
     HostileInput,
     Refusals,
     ConcurrencyPromises,

@@ -53,6 +53,12 @@ class StorePromises:
                 pytest.fail("the store is not empty: give each test its own, e.g. with {unique} in --store-url")
             yield store
 
+    @pytest_asyncio.fixture
+    async def live(self, store_url: str) -> AsyncIterator[EventStore]:
+        """The test's store by its asynchronous face, whatever ``face`` says: for what goes on in the background."""
+        async with opened(store_url) as store:
+            yield store
+
 
 def needs(store: EventStore, *capabilities: str) -> None:
     """Skip the test where the backend says that it can't do this."""

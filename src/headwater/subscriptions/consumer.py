@@ -151,12 +151,14 @@ class Consumer:
 
     async def pause(self) -> None:
         """Handle nothing, in any process, until ``resume``. Here at once, elsewhere within a quarter of a lease."""
+        await self._known()
         await self._consumers.pause(self.name)
         if self._delivery is not None:
             self._delivery.pause(paused=True)
 
     async def resume(self) -> None:
         """Go on after ``pause``."""
+        await self._known()
         await self._consumers.resume(self.name)
         if self._delivery is not None:
             self._delivery.pause(paused=False)
@@ -167,6 +169,7 @@ class Consumer:
         Members notice when they keep their next checkpoint; what they handle until then may be handled again.
         """
         check_place("position", position.position if isinstance(position, Checkpoint) else position)
+        await self._known()
         await self._consumers.rewind(self.name, await Reading(self._backend, self._limits).position_of(position))
 
     async def position(self) -> int:
@@ -213,10 +216,7 @@ class Consumer:
 
     async def _prepare(self) -> None:
         """Make the consumer's records where it is new; else see that it is the same one, of this very store."""
-        present = await self._consumers.about(self.name)
-        if present is None:
-            await self._make()
-            present = await self._consumers.about(self.name) or self._about
+        present = await self._known()
         self._refuse_another(present)
         parts = await self._consumers.parts(self.name)
         head = await self._backend.head()
@@ -226,6 +226,14 @@ class Consumer:
                 raise ForeignCheckpoint(checkpoint, self._backend.identity)
             if checkpoint.position > head:
                 raise ForeignCheckpoint(checkpoint, self._backend.identity, head)
+
+    async def _known(self) -> About:
+        """What the consumer is; made where it is new."""
+        present = await self._consumers.about(self.name)
+        if present is None:
+            await self._make()
+            present = await self._consumers.about(self.name) or self._about
+        return present
 
     async def _make(self) -> None:
         if isinstance(self._start, Start):

@@ -23,6 +23,7 @@ from __future__ import annotations
 from headwater.testing.conformance.append import AppendPromises
 from headwater.testing.conformance.concurrency import ConcurrencyPromises
 from headwater.testing.conformance.conditions import ConditionPromises
+from headwater.testing.conformance.consumers import ConsumerPromises
 from headwater.testing.conformance.expected import ExpectedVersionPromises
 from headwater.testing.conformance.histories import RandomHistories
 from headwater.testing.conformance.hostile import HostileInput
@@ -55,6 +56,7 @@ class Conformance(
     SnapshotAndCheckpointPromises,
     RecordPromises,
     SubscriptionPromises,
+    ConsumerPromises,
     HostileInput,
     Refusals,
     ConcurrencyPromises,

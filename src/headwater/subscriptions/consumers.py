@@ -105,10 +105,15 @@ class Consumers:
     async def rewind(self, name: str, position: int) -> None:
         """Let every part go on behind this position. Whoever holds it is fenced off, and takes it up anew.
 
-        ``InvalidQuery`` for a position that the log has not come to.
+        ``InvalidQuery`` for a position that the log has not come to, ``InvalidConsumer`` for a projection, which keeps
+        its own place.
         """
         check_place("position", position)
         about = await self._known(name)
+        if about.kind == "projection":
+            raise InvalidConsumer(
+                name, "keeps its place beside its rows", "Build it anew: headwater projections rebuild --fresh."
+            )
         if position > (head := await self._backend.head()):
             raise InvalidQuery(f"position {position} is beyond the log's end, {head}", "Give one that the log has.")
         for number in range(about.partitions):

@@ -81,6 +81,7 @@ class Member:
         self._save_seconds = save_seconds
         self._room = asyncio.Semaphore(PAGES_AHEAD)
         self._feeding: asyncio.Task[None] | None = None
+        self._unfed = False  # whether some part is not served by the present feed, which began further on
         self._stopping = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._failure: asyncio.Future[None] = self._loop.create_future()
@@ -181,13 +182,12 @@ class Member:
             except Fenced:
                 await self._drop(part)
         random.shuffle(held)
-        claimed = False
         for name, number in held:
             if len(self.parts) >= fair:
                 break
             if number not in self.parts:
-                claimed |= await self._claim(records[name], number)
-        if claimed or self._feeding is None:
+                await self._claim(records[name], number)
+        if self._unfed or self._feeding is None:
             await self._feed_anew()
 
     async def _bury(self, records: dict[str, Record]) -> None:
@@ -207,17 +207,17 @@ class Member:
             if name.startswith(prefix) and record.age_us < self._lease * 1e6
         ]
 
-    async def _claim(self, record: Record, number: int) -> bool:
+    async def _claim(self, record: Record, number: int) -> None:
         """Take a part that is free, or whose holder let its lease run out."""
         state = decoded(record, PartState)
         if state.owner not in ("", self.id) and record.age_us <= state.lease_us:
-            return False
+            return
         asked_at = time.monotonic()
         mine = msgspec.structs.replace(state, owner=self.id, lease_us=int(self._lease * 1e6))
         try:
             (revision,) = await self._backend.save_records([RecordChange(record.name, encoded(mine), record.revision)])
         except StaleRecord:  # somebody was faster
-            return False
+            return
         part = Part(self._backend, self._consumer, number, mine, revision, asked_at + self._lease)
         try:
             await self._delivery.start(part)
@@ -227,7 +227,7 @@ class Member:
         self.parts[number] = part
         part.worker = asyncio.create_task(self._work(part), name=f"headwater consumer {self._consumer} part {number}")
         part.worker.add_done_callback(self._ended)
-        return True
+        self._unfed = True
 
     async def _release(self, part: Part) -> None:
         """Handle nothing more, keep the checkpoint, and let another member have the part."""
@@ -284,6 +284,7 @@ class Member:
     async def _feed_anew(self) -> None:
         """Read from where the part that is furthest behind was fed up to."""
         await self._stop_feeding()
+        self._unfed = False
         if self.parts:
             self._feeding = asyncio.create_task(self._feed(), name=f"headwater consumer {self._consumer} feed")
             self._feeding.add_done_callback(self._ended)
@@ -304,7 +305,8 @@ class Member:
                 while True:
                     page = await feed.page()
                     await self._room.acquire()
-                    self._deal(page)
+                    self._deal(page, after)
+                    after = page.last
             except StoreUnavailable as error:
                 if not error.transient:
                     raise
@@ -313,13 +315,14 @@ class Member:
             finally:
                 await feed.close()
 
-    def _deal(self, page: Page) -> None:
-        """Give each part its share of the page."""
+    def _deal(self, page: Page, after: int) -> None:
+        """Give each part its share of the page, which begins behind ``after``: a part that is not there yet, because
+        it was taken while this feed was under way, gets nothing of it."""
         ticket = Ticket(self._room.release)
         ticket.take()  # our own, until all have theirs
         shares = self._shares(page.events)
         for number, part in self.parts.items():
-            if page.last > part.fed:
+            if after <= part.fed < page.last:
                 share = shares.get(number, [])
                 if share and share[0].position <= part.fed:
                     share = [event for event in share if event.position > part.fed]

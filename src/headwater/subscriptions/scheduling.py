@@ -116,11 +116,12 @@ class ScheduledEvents:
     async def cancel(self, id: uuid.UUID | str) -> bool:
         """Forget what is scheduled under this id. False where there is no such thing, or a runner has begun with it."""
         self._check_supported()
+        wanted = f"/{NewEvent('id', None, id=id).id}"
         cancelled = False
         async with aclosing(self._records()) as pages:
             async for page in pages:
                 for record in page:
-                    if record.name.endswith(f"/{id}"):
+                    if record.name.endswith(wanted):
                         cancelled |= await self._cancel(record)
         return cancelled
 

@@ -103,7 +103,7 @@ async def _harm(members: _Members) -> None:
     members.add()
 
 
-async def _shared(store: EventStore, name: str, wanted: list[int]) -> None:
+async def shared(store: EventStore, name: str, wanted: list[int]) -> None:
     """Wait until so many parts are held by each member, whoever that is."""
     held: Counter[str] = Counter()
     async with asyncio.timeout(20):
@@ -126,13 +126,13 @@ class GroupPromises(StorePromises):
         writing = [asyncio.create_task(busy(live, number, done)) for number in range(4)]
         members = [live.consumer("share", each, partitions=PARTS, lease=LEASE, checkpoint=OFTEN) for each in seen]
         async with members[0]:
-            await _shared(live, "share", [4])
+            await shared(live, "share", [4])
             async with members[1]:
-                await _shared(live, "share", [2, 2])
+                await shared(live, "share", [2, 2])
                 async with members[2]:
-                    await _shared(live, "share", [1, 1, 2])
-                await _shared(live, "share", [2, 2])
-            await _shared(live, "share", [4])
+                    await shared(live, "share", [1, 1, 2])
+                await shared(live, "share", [2, 2])
+            await shared(live, "share", [4])
             done.set()
             await asyncio.gather(*writing)
             await members[0].wait_for(await live.head())
@@ -170,7 +170,7 @@ class GroupPromises(StorePromises):
     async def test_another_consumer_of_the_name(self, live: EventStore) -> None:
         """A member that would deal the events otherwise is refused, and so is a key that is no text."""
         async with live.consumer("same", Seen(), partitions=PARTS):
-            await _shared(live, "same", [PARTS])
+            await shared(live, "same", [PARTS])
             for other in (
                 live.consumer("same", Seen(), partitions=2),
                 live.consumer("same", Seen(), partitions=PARTS, partition_by="category"),
@@ -192,10 +192,10 @@ class GroupPromises(StorePromises):
         await live.append("loan-1", loan(20))
         first = live.consumer("fenced", stuck, lease=LEASE, checkpoint=OFTEN)
         async with first:
-            await _shared(live, "fenced", [1])
+            await shared(live, "fenced", [1])
             (record,) = await live._backend.load_records(part_name("fenced", 0))
             state = msgspec.json.decode(record.value, type=PartState)
-            taken = msgspec.structs.replace(state, owner="another", lease_us=int(LEASE * 1e6))
+            taken = msgspec.structs.replace(state, owner="another", lease_us=int(4 * LEASE * 1e6))
             while True:  # as another member does it, once the lease has run out
                 try:
                     await live._backend.save_records([RecordChange(record.name, encoded(taken), record.revision)])
@@ -203,6 +203,9 @@ class GroupPromises(StorePromises):
                 except StaleRecord:
                     (record,) = await live._backend.load_records(record.name)
             going.set()
+            await asyncio.sleep(LEASE)  # it has handled all, and knows by now that it may not say so
+            held = (await live.consumers.parts("fenced"))[0]
+            assert (held.owner, held.progress) == ("another", state.progress)
             await _until(live, lambda states: states[0].owner not in ("", "another"))
             await first.wait_for(await live.head())
         audit = await live.audit("fenced")

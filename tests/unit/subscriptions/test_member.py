@@ -1,0 +1,37 @@
+"""What a member does at moments that chance rarely finds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import headwater as hw
+from headwater.backend import RecordChange
+from headwater.testing.conformance.consumers import Seen, busy
+from headwater.testing.conformance.groups import shared
+
+
+async def test_parts_taken_while_events_come() -> None:
+    """Taking parts over needs several slow writes, and the log goes on meanwhile: nothing of it is left out."""
+    async with hw.connect("memory:") as store:
+        save = store._backend.save_records
+
+        async def slowly(changes: Sequence[RecordChange]) -> list[int]:
+            await asyncio.sleep(0.02)
+            return await save(changes)
+
+        store._backend.save_records = slowly  # type: ignore[method-assign]
+        done, seen = asyncio.Event(), Seen()
+        writing = [
+            asyncio.create_task(busy(store, number, done)) for number in range(24)
+        ]  # so many that each part has some
+        first, second = (store.consumer("taken", seen, partitions=4, lease=0.4) for _ in range(2))
+        async with first:
+            async with second:
+                await shared(store, "taken", [2, 2])
+            await shared(store, "taken", [4])
+            done.set()
+            await asyncio.gather(*writing)
+            await first.wait_for(await store.head())
+        assert set(seen.positions) == {event.position async for event in store.read_all()}
+        assert (await store.audit("taken")).missed == 0

@@ -8,13 +8,16 @@ import typer
 
 import headwater
 from headwater.cli.append import append
+from headwater.cli.consumers import consumers
 from headwater.cli.demo import demo
 from headwater.cli.exports import export_command
 from headwater.cli.imports import import_command
 from headwater.cli.info import info
 from headwater.cli.log import log
+from headwater.cli.parked import parked
 from headwater.cli.projections import projections
 from headwater.cli.read import read
+from headwater.cli.scheduled import scheduled
 from headwater.cli.schema import schema
 from headwater.cli.streams import streams
 from headwater.cli.terminal import command
@@ -60,3 +63,6 @@ app.command("append")(command(append))
 app.command("schema")(command(schema))
 app.command("verify")(command(verify))
 app.add_typer(projections, name="projections")
+app.add_typer(consumers, name="consumers")
+app.add_typer(parked, name="parked")
+app.add_typer(scheduled, name="scheduled")

@@ -8,9 +8,12 @@ import typer
 
 from headwater.queries import Query, QueryItem
 
-__all__ = ["AsJson", "Categories", "Store", "query_of"]
+__all__ = ["AsJson", "Categories", "Consumer", "Store", "query_of"]
 
 Store = Annotated[str, typer.Argument(metavar="URL", help="The store, such as sqlite:///loans.db", show_default=False)]
+Consumer = Annotated[
+    str, typer.Argument(metavar="NAME", help="The consumer, as headwater consumers list shows it.", show_default=False)
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Categories = Annotated[
     list[str] | None,

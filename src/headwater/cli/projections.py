@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import importlib
 import importlib.util
-import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,7 +15,7 @@ import typer
 
 from headwater.cli.arguments import AsJson, Store
 from headwater.cli.showing import json_line, table
-from headwater.cli.terminal import command, progress, say
+from headwater.cli.terminal import command, on_interrupt, progress, say
 
 if TYPE_CHECKING:
     from headwater.projections import Building, Comparison, Projection, Projector
@@ -112,9 +111,7 @@ async def run(
                 position = await projector.catch_up(batch=batch, on_progress=lambda now: _show(bar, now))
             say(f"{_title(projector)} is at position {position:,}")
             return
-        for number in (signal.SIGINT, signal.SIGTERM):
-            with contextlib.suppress(NotImplementedError):  # on Windows: there Ctrl-C interrupts
-                asyncio.get_running_loop().add_signal_handler(number, projector.stop)
+        on_interrupt(projector.stop)
         say(f"{_title(projector)} runs from position {await projector.position():,} of {await store.head():,}")
         await projector.run(partitions=partitions, batch=batch)
         say(f"{_title(projector)} stopped at position {await projector.position():,}")
@@ -216,7 +213,7 @@ async def drop(
 
     target = open_target(into, make=False)
     try:
-        async with open_existing(_writable(url)) as store:
+        async with open_existing(url, writing=True) as store:
             await drop_version(store, target, name, version)
     finally:
         target.close()
@@ -272,17 +269,10 @@ async def _opened(
 
     loaded = _loaded(projection)
     async with (
-        open_existing(_writable(url) if writing else url) as store,
+        open_existing(url, writing=writing) as store,
         Projector(store, loaded, into=open_target(into, make=make)) as projector,
     ):
         yield store, projector
-
-
-def _writable(url: str) -> str:
-    """The same store, to be opened for keeping consumers in it, but not made."""
-    if not url.startswith("sqlite:") or "mode=" in url:
-        return url
-    return f"{url}{'&' if '?' in url else '?'}mode=rwc"
 
 
 def _title(projector: Projector) -> str:

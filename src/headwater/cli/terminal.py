@@ -11,6 +11,7 @@ import contextlib
 import functools
 import inspect
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,7 +20,7 @@ import typer
 
 from headwater.errors import HeadwaterError
 
-__all__ = ["command", "progress", "say"]
+__all__ = ["command", "on_interrupt", "progress", "say"]
 
 INTERRUPTED = 130
 READER_GONE = 141
@@ -57,6 +58,13 @@ def _end(code: int, sentence: str = "") -> None:
     if sentence:
         say("headwater: " + " ".join(sentence.split()))
     raise typer.Exit(code)
+
+
+def on_interrupt(stop: Callable[[], None]) -> None:
+    """Let Ctrl-C and SIGTERM call this instead of ending the command at once. Call it inside a running loop."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # on Windows: there Ctrl-C interrupts
+            asyncio.get_running_loop().add_signal_handler(number, stop)
 
 
 def say(text: str) -> None:

@@ -13,8 +13,8 @@ from headwater.store import EventStore
 __all__ = ["open_existing"]
 
 
-def open_existing(url: str) -> AbstractAsyncContextManager[EventStore]:
-    """``connect``, but the store must be there already; one in a file is opened read-only.
+def open_existing(url: str, *, writing: bool = False) -> AbstractAsyncContextManager[EventStore]:
+    """``connect``, but the store must be there already; one in a file is opened read-only, unless for ``writing``.
 
     Raises ``StoreUnavailable`` where there is no store.
     """
@@ -27,6 +27,6 @@ def open_existing(url: str) -> AbstractAsyncContextManager[EventStore]:
             raise StoreUnavailable(
                 f"there is no store at {path}", "Check the name; an import or an append makes a store.", transient=False
             )
-        if "mode" not in dict(parse_qsl(parts.query)):
+        if not writing and "mode" not in dict(parse_qsl(parts.query)):
             url += ("&" if parts.query else "?") + "mode=ro"
     return connect(url)

@@ -171,7 +171,7 @@ class Member:
     async def _share(self, records: dict[str, Record]) -> None:
         """Take as many parts as are ours among the living, and let those go that are too many."""
         held = [(part_name(self._consumer, number), number) for number in range(self._partitions)]
-        living = sorted(self._living(records))
+        living = sorted({*self._living(records), self.id})  # not among them after a long sleep just now
         rank = living.index(self.id)
         fair = self._partitions // len(living) + (rank < self._partitions % len(living))
         for part in list(self.parts.values())[fair:]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
+
 import headwater as hw
-from headwater.backend import RecordChange
+from headwater.backend import Record, RecordChange
 from headwater.testing.conformance.consumers import Seen, busy
 from headwater.testing.conformance.groups import shared
+from headwater.testing.loans import loan
 
 
 async def test_parts_taken_while_events_come() -> None:
@@ -35,3 +38,23 @@ async def test_parts_taken_while_events_come() -> None:
             await first.wait_for(await store.head())
         assert set(seen.positions) == {event.position async for event in store.read_all()}
         assert (await store.audit("taken")).missed == 0
+
+
+async def test_a_member_that_sleeps_while_it_looks() -> None:
+    """Frozen between saying that it lives and seeing who does, it finds itself dead, and goes on all the same."""
+    async with hw.connect("memory:") as store:
+        load, frozen = store._backend.load_records, 0
+
+        async def late(prefix: str, after: str = "", limit: int = 10_000) -> list[Record]:
+            nonlocal frozen
+            records = await load(prefix, after, limit)
+            frozen += any("/members/" in record.name for record in records)
+            return [msgspec.structs.replace(record, age_us=record.age_us + 60_000_000) for record in records]
+
+        store._backend.load_records = late  # type: ignore[method-assign]
+        seen = Seen()
+        await store.append("loan-1", loan(5))
+        async with store.consumer("asleep", seen, lease=0.4) as consumer:
+            await consumer.wait_for(await store.head(), timeout=10)
+        assert len(seen.events) == 5
+        assert frozen

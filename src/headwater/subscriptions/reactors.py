@@ -83,7 +83,7 @@ class Reaction:
 
     def _following(self, events: Sequence[NewEvent] | NewEvent) -> Sequence[NewEvent]:
         given = (events,) if isinstance(events, NewEvent) else events
-        if not all(isinstance(event, NewEvent) for event in given):
+        if not isinstance(given, Sequence) or not all(isinstance(event, NewEvent) for event in given):
             return given  # the store says what is wrong with them
         return [self._follower(event) for event in given]
 

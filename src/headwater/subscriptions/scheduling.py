@@ -10,7 +10,7 @@ import logging
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -36,6 +36,7 @@ __all__ = ["Scheduled", "ScheduledEvents"]
 log = logging.getLogger("headwater.subscriptions")
 
 WAITING, REFUSED = "scheduled/", "refused/"
+LAST_US = microseconds_of(datetime.max.replace(tzinfo=UTC))
 PAGE = 100
 LOOK_SECONDS = 1.0
 """What other processes schedule is seen after so long at most."""
@@ -244,9 +245,13 @@ def _name(prefix: str, each: Scheduled) -> str:
 def _due_us(due: datetime | timedelta) -> int:
     """The moment in microseconds; one before 1970 is as due as one after it."""
     if isinstance(due, timedelta):
-        return max(0, now_us() + due // timedelta(microseconds=1))
-    if not isinstance(due, datetime) or due.tzinfo is None:
+        moment = now_us() + due // timedelta(microseconds=1)
+    elif isinstance(due, datetime) and due.tzinfo is not None:
+        moment = microseconds_of(due)
+    else:
         raise InvalidEvent(
             f"due is {due!r}", "Give a datetime with a time zone, e.g. datetime.now(UTC), or a timedelta from now."
         )
-    return max(0, microseconds_of(due))
+    if moment > LAST_US:
+        raise InvalidEvent(f"due is {due!r}, after the year 9999", "Give a moment before that.")
+    return max(0, moment)

@@ -11,6 +11,7 @@ import random
 import socket
 import time
 import uuid
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -85,7 +86,6 @@ class Member:
         self._stopping = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._failure: asyncio.Future[None] = self._loop.create_future()
-        self._looked_at = 0.0
 
     def stop(self) -> None:
         """Finish what is being handled, then end ``run``. From any thread."""
@@ -94,15 +94,17 @@ class Member:
 
     async def run(self) -> None:
         """Hold parts and handle their events, until ``stop``, cancellation, or an error that can't be waited out."""
-        tending = asyncio.create_task(self._tend(), name=f"headwater consumer {self._consumer}")
-        tending.add_done_callback(self._ended)
+        tending = [asyncio.create_task(each, name=f"headwater consumer {self._consumer}") for each in self._tending()]
+        for task in tending:
+            task.add_done_callback(self._ended)
         stopped: asyncio.Future[Any] = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait([stopped, self._failure], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            stopped.cancel()
-            tending.cancel()
-            await asyncio.wait([stopped, tending])
+            ending: list[asyncio.Future[Any]] = [stopped, *tending]
+            for each in ending:
+                each.cancel()
+            await asyncio.wait(ending)
             await self._leave(patient=self._stopping.is_set())
         if self._failure.done():
             self._failure.result()
@@ -127,18 +129,26 @@ class Member:
         with contextlib.suppress(StoreUnavailable):
             await self._backend.save_records([RecordChange(member_name(self._consumer, self.id), None)])
 
-    async def _tend(self) -> None:
-        """Look at the others and keep the checkpoints, again and again."""
+    def _tending(self) -> list[Coroutine[Any, Any, None]]:
+        """What goes on beside handling. Apart, for a part may take long to start, and other leases must not run out."""
+        look_seconds = self._lease / LOOKS_PER_LEASE
+        return [
+            self._again(self._look, look_seconds),
+            self._again(self._keep_all, min(self._save_seconds, look_seconds)),
+        ]
+
+    async def _again(self, work: Callable[[], Awaitable[None]], pause: float) -> None:
         while True:
             try:
-                if time.monotonic() - self._looked_at >= self._lease / LOOKS_PER_LEASE:
-                    await self._look()
-                await asyncio.gather(*[self._keep(part) for part in list(self.parts.values())])
+                await work()
             except StoreUnavailable as error:
                 if not error.transient:
                     raise
                 log.warning("consumer %s: %s", self._consumer, error)
-            await asyncio.sleep(min(self._save_seconds, self._lease / LOOKS_PER_LEASE))
+            await asyncio.sleep(pause)
+
+    async def _keep_all(self) -> None:
+        await asyncio.gather(*[self._keep(part) for part in list(self.parts.values())])
 
     async def _keep(self, part: Part) -> None:
         renew = part.lease_left() < self._lease * (1 - 1 / LOOKS_PER_LEASE)
@@ -153,7 +163,6 @@ class Member:
         name = member_name(self._consumer, self.id)
         await self._backend.save_records([RecordChange(name, encoded(MemberState(socket.gethostname(), os.getpid())))])
         records = await self._records()
-        self._looked_at = time.monotonic()
         about = decoded(records[about_name(self._consumer)], About)
         self._delivery.pause(paused=about.paused)
         await self._share(records)
@@ -221,8 +230,13 @@ class Member:
         part = Part(self._backend, self._consumer, number, mine, revision, asked_at + self._lease)
         try:
             await self._delivery.start(part)
+            if part.lease_left() < self._lease / 2:
+                await part.save()  # starting took long
+        except Fenced:  # too long
+            return
         except BaseException:
-            await part.save(release=True)
+            with contextlib.suppress(Fenced, StoreUnavailable):  # then its lease will run out by itself
+                await part.save(release=True)
             raise
         self.parts[number] = part
         part.worker = asyncio.create_task(self._work(part), name=f"headwater consumer {self._consumer} part {number}")

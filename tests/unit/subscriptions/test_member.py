@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Sequence
 
 import msgspec
+import pytest
 
 import headwater as hw
 from headwater.backend import Record, RecordChange
-from headwater.testing.conformance.consumers import Seen, busy
 from headwater.testing.conformance.groups import shared
+from headwater.testing.consuming import Seen, busy
 from headwater.testing.loans import loan
 
 
@@ -58,3 +59,37 @@ async def test_a_member_that_sleeps_while_it_looks() -> None:
             await consumer.wait_for(await store.head(), timeout=10)
         assert len(seen.events) == 5
         assert frozen
+
+
+class Late:
+    """A sink whose second part is long in starting, and fails at first."""
+
+    def __init__(self) -> None:
+        self.handled: list[int] = []
+        self.starts = 0
+
+    async def start(self, part: int, position: int) -> int:
+        if part == 1:
+            self.starts += 1
+            await asyncio.sleep(0.6)
+            if self.starts == 1:
+                raise hw.StoreUnavailable("its database is away", "Wait.")
+        return position
+
+    async def handle(self, part: int, events: Sequence[hw.Event]) -> None:
+        self.handled += [event.position for event in events]
+
+
+async def test_a_part_that_is_long_in_starting(caplog: pytest.LogCaptureFixture) -> None:
+    """Meanwhile the member keeps its other parts; a start that fails is tried again."""
+    async with hw.connect("memory:") as store:
+        late = Late()
+        async with store.consumer("late", late, partitions=2, lease=0.3) as consumer:
+            for number in range(40):
+                await store.append(f"loan-{number}", loan(1))
+                await asyncio.sleep(0.02)
+            await consumer.wait_for(await store.head(), timeout=10)
+        assert sorted(late.handled) == [event.position async for event in store.read_all()]
+        assert late.starts >= 2
+        assert "its database is away" in caplog.text
+        assert not [each for each in caplog.messages if "part 0 was taken over" in each]

@@ -25,6 +25,7 @@ from headwater.testing.conformance.concurrency import ConcurrencyPromises
 from headwater.testing.conformance.conditions import ConditionPromises
 from headwater.testing.conformance.consumers import ConsumerPromises
 from headwater.testing.conformance.expected import ExpectedVersionPromises
+from headwater.testing.conformance.failures import FailurePromises
 from headwater.testing.conformance.groups import GroupPromises
 from headwater.testing.conformance.histories import RandomHistories
 from headwater.testing.conformance.hostile import HostileInput
@@ -58,6 +59,7 @@ class Conformance(
     RecordPromises,
     SubscriptionPromises,
     ConsumerPromises,
+    FailurePromises,
     GroupPromises,
     HostileInput,
     Refusals,

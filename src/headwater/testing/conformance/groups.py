@@ -24,8 +24,8 @@ from headwater.store import EventStore
 from headwater.subscriptions import PartitionBy
 from headwater.subscriptions.partitions import part_of
 from headwater.subscriptions.states import PartState, encoded, part_name
-from headwater.testing.conformance.consumers import OFTEN, Seen, busy
 from headwater.testing.conformance.fixtures import StorePromises, needs, whole_log
+from headwater.testing.consuming import OFTEN, Seen, busy
 from headwater.testing.following import Effects
 from headwater.testing.loans import loan
 
@@ -64,8 +64,10 @@ class _Members:
         """Stop one for longer than its lease, and let it go on as if nothing had been."""
         process = random.choice(self._processes)
         process.send_signal(signal.SIGSTOP)
-        await asyncio.sleep(LEASE * random.uniform(1.2, 2.0))
-        process.send_signal(signal.SIGCONT)
+        try:
+            await asyncio.sleep(LEASE * random.uniform(1.2, 2.0))
+        finally:
+            process.send_signal(signal.SIGCONT)
 
     def assert_alive(self) -> None:
         """Nobody has ended by himself."""

@@ -72,7 +72,10 @@ from headwater.subscriptions import (
     Every,
     FellBehind,
     Parked,
+    Reaction,
     Retry,
+    Scheduled,
+    Sink,
 )
 
 __version__ = "0.1.0"
@@ -122,7 +125,10 @@ __all__ = [
     "Projector",
     "Query",
     "QueryItem",
+    "Reaction",
     "Retry",
+    "Scheduled",
+    "Sink",
     "Snapshot",
     "StaleRecord",
     "StoreUnavailable",

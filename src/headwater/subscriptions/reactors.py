@@ -16,7 +16,7 @@ from headwater.limits import Limits
 from headwater.queries import ANY, AppendCondition, ExpectedVersion
 from headwater.subscriptions.inbox import Inbox
 from headwater.subscriptions.scheduling import Scheduled, ScheduledEvents
-from headwater.subscriptions.sinks import HandledSome, is_async
+from headwater.subscriptions.sinks import HandledSome, in_thread, is_async
 from headwater.writing import Append, BoundStore
 
 __all__ = ["BlockingReaction", "Reacting", "Reaction", "ReactionHandler"]
@@ -179,4 +179,4 @@ class Reacting:
             await self._handler(event, reaction)
         else:
             blocking = BlockingReaction(reaction, asyncio.get_running_loop())
-            await asyncio.to_thread(self._handler, event, blocking)
+            await in_thread(self._handler, event, blocking)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
+import weakref
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from headwater.events import Event
 
-__all__ = ["HandledSome", "Handler", "Sink", "is_async", "sink_of"]
+__all__ = ["HandledSome", "Handler", "Sink", "in_thread", "is_async", "sink_of"]
+
+THREADS_MAX = 1_000
+"""Handlers that run side by side on one event loop. A thread is started only where no other is idle."""
+
+_threads: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, ThreadPoolExecutor] = weakref.WeakKeyDictionary()
 
 Handler = Callable[[Any], Awaitable[None] | None]
 """Takes an event, or a list of events where ``batch`` was given. A plain function runs in a thread of its own."""
@@ -70,7 +78,7 @@ class _EachInThread:
         return position
 
     async def handle(self, part: int, events: Sequence[Event]) -> None:
-        await asyncio.to_thread(self._handle, events)
+        await in_thread(self._handle, events)
 
     def _handle(self, events: Sequence[Event]) -> None:
         done = 0
@@ -96,7 +104,20 @@ class _Batches:
         if self._suspends:
             await self._handler(events)
         else:
-            await asyncio.to_thread(self._handler, events)
+            await in_thread(self._handler, events)
+
+
+async def in_thread(function: Callable[..., object], *arguments: object) -> None:
+    """Call a handler that may block, in a thread.
+
+    Not in one of the loop's own: those are few (six on two cores), and the drivers of databases resolve names in them.
+    Handlers that wait for one another, or for the store, would use them up, and wait for ever.
+    """
+    loop = asyncio.get_running_loop()
+    threads = _threads.get(loop)
+    if threads is None:
+        threads = _threads[loop] = ThreadPoolExecutor(THREADS_MAX, "headwater-handler")
+    await loop.run_in_executor(threads, contextvars.copy_context().run, function, *arguments)
 
 
 def sink_of(handler: Handler | Sink, *, batches: bool) -> Sink:

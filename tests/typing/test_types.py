@@ -6,14 +6,14 @@ import inspect
 import subprocess
 import sys
 import types
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
 
 import headwater
-from headwater import store, sync
+from headwater import store, subscriptions, sync
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -22,7 +22,16 @@ PAIRS = [
     (store.BoundStore, sync.BoundStore),
     (store.Snapshots, sync.Snapshots),
     (store.Checkpoints, sync.Checkpoints),
+    (subscriptions.Consumer, sync.Consumer),
+    (subscriptions.Consumers, sync.Consumers),
+    (subscriptions.ParkedEvents, sync.ParkedEvents),
+    (subscriptions.ScheduledEvents, sync.ScheduledEvents),
+    (subscriptions.Reaction, sync.Reaction),
 ]
+TWINS = dict(PAIRS)
+
+INTERNAL = {(subscriptions.Consumers, "about"), (subscriptions.Consumers, "parts")}
+"""What only the package itself asks."""
 
 
 def test_usage() -> None:
@@ -42,7 +51,7 @@ def test_usage() -> None:
 
 def _public(kind: type) -> dict[str, Any]:
     members = inspect.getmembers_static(kind)
-    return {name: member for name, member in members if not name.startswith("_")}
+    return {name: member for name, member in members if not name.startswith("_") and (kind, name) not in INTERNAL}
 
 
 @pytest.mark.parametrize(("asynchronous", "synchronous"), PAIRS, ids=lambda kind: kind.__name__)
@@ -72,8 +81,8 @@ def _hints(function: Any) -> dict[str, Any]:
     """The types, with what the asynchronous face gives written as the synchronous one does."""
     hints = get_type_hints(function)
     given = hints["return"]
-    if getattr(given, "__origin__", None) is AsyncIterator:
-        hints["return"] = Iterator[given.__args__]
-    if given is store.BoundStore:
-        hints["return"] = sync.BoundStore
+    if getattr(given, "__origin__", None) is AsyncGenerator:
+        hints["return"] = Iterator[given.__args__[0]]
+    elif given in TWINS:
+        hints["return"] = TWINS[given]
     return hints

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import msgspec
@@ -31,7 +31,7 @@ class ParkedEvents:
         self._backend = backend
         self._consumer = checked_consumer(consumer)
 
-    async def all(self) -> AsyncIterator[Parked]:
+    async def all(self) -> AsyncGenerator[Parked, None]:
         """The parked events in order of position."""
         async with aclosing(self._pages()) as pages:
             async for page in pages:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
@@ -107,7 +107,7 @@ class ScheduledEvents:
         self._signal.notify()
         return added
 
-    async def all(self) -> AsyncIterator[Scheduled]:
+    async def all(self) -> AsyncGenerator[Scheduled, None]:
         """What is scheduled, in order of time; then what was refused when it was due."""
         async with aclosing(self._pages()) as pages:
             async for page in pages:

@@ -197,6 +197,7 @@ class Consumer:
             pause = min(pause * 1.2, most)
 
     async def __aenter__(self) -> Self:
+        await self._prepare()  # here, so that a new consumer that starts now gets what is appended inside the block
         self._task = asyncio.create_task(self.run(), name=f"headwater consumer {self.name}")
         return self
 

@@ -171,16 +171,17 @@ class Delivery:
 
     async def _again(self, part: Part, event: Event, error: Exception) -> None:
         """The event failed once. Try it again, and at last do as ``on_failure`` says."""
-        attempt = 1
+        attempt = failures = 0
         while True:
+            attempt += 1
             cause = error.error if isinstance(error, HandledSome) else error
             part.error = f"position {event.position}, attempt {attempt}: {_said(cause)}"
             log.warning("consumer %s, part %d, %s", self._consumer, part.number, part.error)
-            patient = isinstance(cause, StoreUnavailable) and cause.transient  # nothing is wrong with the event
-            if not patient and not self._retry.again(attempt):
-                break
+            if not (isinstance(cause, StoreUnavailable) and cause.transient):  # else nothing is wrong with the event
+                failures += 1
+                if not self._retry.again(failures):
+                    break
             await asyncio.sleep(self._retry.pause(attempt))
-            attempt += 1
             try:
                 await self._handle(part, [event])
             except Fenced:
@@ -194,7 +195,7 @@ class Delivery:
             raise cause
         if self._on_failure == "park_key":
             self._blocked.setdefault(self._key_of(event), event.position)
-        await self._park(part, event, _said(cause), attempt)
+        await self._park(part, event, _said(cause), failures)
 
     async def _park(self, part: Part, event: Event, error: str, attempts: int, *, held: bool = False) -> None:
         """Put the event aside and go past it, in one."""

@@ -67,6 +67,7 @@ class Consumer:
         self._caller.run(self._consumer.wait_for(position, timeout))
 
     def __enter__(self) -> Self:
+        self._caller.run(self._consumer._prepare())  # as in the asynchronous one
         self._begun.clear()
         self._failure = None
         self._thread = threading.Thread(target=self._run_in_background, name=f"headwater consumer {self.name}")

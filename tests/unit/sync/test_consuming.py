@@ -335,3 +335,17 @@ def test_many_at_a_time(store: sync.EventStore) -> None:
             each.result(20)
     expected = [event.position for event in store.read_all()]
     assert all(positions == expected for positions in seen.values())
+
+
+def test_from_now_on_means_from_the_with(store: sync.EventStore) -> None:
+    for count in range(10):
+        seen: list[int] = []
+        with store.consumer(
+            f"letters-{count}", lambda event, to=seen: to.append(event.position), start=hw.NOW
+        ) as consumer:
+            done = store.append(CASE, loan(1))
+            consumer.wait_for(done)
+        assert seen == [done.position]
+    refused = store.consumer("refused", lambda event: None, start=hw.Checkpoint("another", 1))
+    with pytest.raises(hw.ForeignCheckpoint), refused:
+        pytest.fail("it was entered")

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -20,6 +19,7 @@ from headwater.backend import RecordChange
 from headwater.errors import InvalidConsumer, StaleRecord
 from headwater.events import Event, NewEvent
 from headwater.projections import Projector
+from headwater.projections.targets import open_target
 from headwater.store import EventStore
 from headwater.subscriptions import PartitionBy
 from headwater.subscriptions.partitions import part_of
@@ -235,9 +235,9 @@ class GroupPromises(StorePromises):
                 members.assert_alive()
             (name,) = [each.name for each in await live.consumers.all()]
             assert (await live.audit(name)).well
-        with contextlib.closing(sqlite3.connect(tmp_path / "effects.db")) as target:
-            effects = Counter(dict(target.execute("select position, times from effects").fetchall()))
-            gaps = dict(target.execute("select stream, gaps from streams").fetchall())
+        with contextlib.closing(open_target(into)) as target, target.snapshot() as connection:
+            effects = Counter(dict(connection.rows("select position, times from effects")))
+            gaps = dict(connection.rows("select stream, gaps from streams"))
         assert effects == Counter(event.position for event in await whole_log(live))
         assert set(gaps.values()) == {0}
 

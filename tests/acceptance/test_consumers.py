@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -16,8 +17,9 @@ import pytest
 import headwater as hw
 from headwater import sync
 from headwater.testing.loans import CASE, loan
-from tests.acceptance.conftest import Run
+from tests.acceptance.conftest import SAMPLE_EVENTS, Run
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "case_times.py"
 EVENTS = 26
 APPROVED = 23
 """Position of the event that billing can't handle: A_APPROVED."""
@@ -256,6 +258,26 @@ def test_what_was_refused_when_it_was_due(run: Run, url: str, absolute: str) -> 
     assert refused["error"].startswith("StreamDeleted")
     run("scheduled", "cancel", url, each.id)
     assert listed(run, "scheduled", "list", url) == []
+
+
+def test_a_projection_is_listed_and_audited_but_not_rewound(
+    run: Run, start: Callable[..., subprocess.Popen[bytes]], imported: str
+) -> None:
+    runner = start("projections", "run", f"{EXAMPLE}:CaseTimes", imported, "--into", "sqlite:///times.db")
+    try:
+        assert runner.stderr is not None
+        runner.stderr.readline()
+        deadline = time.monotonic() + 60
+        while not (found := listed(run, "consumers", "list", imported)) or found[0]["behind"]:
+            assert time.monotonic() < deadline
+        assert (found[0]["kind"], found[0]["members"], len(found)) == ("projection", 1, 1)
+        refused = run("consumers", "rewind", imported, found[0]["name"], "--to", 0, code=1).stderr
+        assert "keeps its place beside its rows" in refused
+    finally:
+        runner.send_signal(signal.SIGTERM)
+        runner.communicate(timeout=30)
+    (done,) = listed(run, "consumers", "audit", imported)
+    assert done["delivered"] == SAMPLE_EVENTS
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])

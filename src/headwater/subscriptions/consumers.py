@@ -112,7 +112,7 @@ class Consumers:
         about = await self._known(name)
         if about.kind == "projection":
             raise InvalidConsumer(
-                name, "keeps its place beside its rows", "Build it anew: headwater projections rebuild --fresh."
+                name, "keeps its place beside its rows", "Build another version of it: headwater projections rebuild."
             )
         if position > (head := await self._backend.head()):
             raise InvalidQuery(f"position {position} is beyond the log's end, {head}", "Give one that the log has.")

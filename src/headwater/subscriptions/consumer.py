@@ -16,6 +16,7 @@ from headwater.queries import Query
 from headwater.reading import Reading
 from headwater.subscriptions.consumers import Consumers
 from headwater.subscriptions.delivery import Delivery
+from headwater.subscriptions.inbox import noted_events
 from headwater.subscriptions.member import Member
 from headwater.subscriptions.partitions import PartitionBy, key_function, partitioning_name
 from headwater.subscriptions.parts import restarted
@@ -244,6 +245,8 @@ class Consumer:
         free = encoded(PartState(restarted(position)))
         changes = [RecordChange(about_name(self.name), encoded(self._about), 0)]
         changes += [RecordChange(part_name(self.name, number), free, 0) for number in range(self._partitions)]
+        # What a reactor of this name noted after it was dropped, before it saw that: this is another one.
+        changes += [RecordChange(noted, None) for noted in await noted_events(self._backend, self.name)]
         with contextlib.suppress(StaleRecord):  # another member has just made it
             await self._backend.save_records(changes)
 

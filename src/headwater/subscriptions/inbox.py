@@ -91,8 +91,10 @@ class Inbox:
         known = self._parts[part]
         if not known.noted:
             return []
-        (record,) = await self._backend.load_records(part_name(self._reactor, part))
-        position = decoded(record, PartState).progress.position
+        records = await self._backend.load_records(part_name(self._reactor, part))
+        if not records:  # the reactor was dropped; whoever runs it is about to notice
+            return []
+        position = decoded(records[0], PartState).progress.position
         parked = {each.id async for page in parked_pages(self._backend, self._reactor) for each, _ in page}
         return [id for id, place in known.noted.items() if place <= position and str(uuid.UUID(bytes=id)) not in parked]
 

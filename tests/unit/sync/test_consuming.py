@@ -349,3 +349,34 @@ def test_from_now_on_means_from_the_with(store: sync.EventStore) -> None:
     refused = store.consumer("refused", lambda event: None, start=hw.Checkpoint("another", 1))
     with pytest.raises(hw.ForeignCheckpoint), refused:
         pytest.fail("it was entered")
+
+
+TERMINATED = """
+import signal, sys, time
+from headwater import sync
+
+def handler(event):
+    print(event.position, flush=True)
+    time.sleep(0.3)
+    print("handled", flush=True)
+
+with sync.connect(sys.argv[1]) as store:
+    consumer = store.consumer("billing", handler)
+    signal.signal(signal.SIGTERM, lambda *_: consumer.stop())
+    consumer.run()
+    print("stopped")
+"""
+
+
+def test_stop_in_a_signal_handler(url: str) -> None:
+    """What a service does at SIGTERM: the event in hand is handled to its end, and is not handled again."""
+    with sync.connect(url) as store:
+        places = [store.append(CASE, loan(1)).position for _ in range(5)]
+        program = [sys.executable, "-c", TERMINATED, url]
+        with subprocess.Popen(program, cwd=ROOT, stdout=-1, stderr=-1, text=True) as process:
+            assert process.stdout is not None
+            assert int(process.stdout.readline()) == places[0]
+            process.send_signal(signal.SIGTERM)
+            said, errors = process.communicate(timeout=30)
+        assert (said, errors, process.returncode) == ("handled\nstopped\n", "", 0)
+        assert store.consumers.info("billing").position == places[0]

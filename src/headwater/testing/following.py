@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from importlib.resources import files
 
 import msgspec
 
@@ -32,10 +33,7 @@ class Effects(Projection):
     """Counts the effects of each event, and where the events of a stream came out of order."""
 
     name = "effects"
-    tables = """
-        create table {effects} (position bigint primary key, times bigint not null);
-        create table {streams} (stream text primary key, version bigint not null, gaps bigint not null);
-    """
+    tables = (files("headwater.testing") / "effects.sql").read_text(encoding="utf-8")
 
     @handles()
     def happened(self, event: Event, view: View) -> None:

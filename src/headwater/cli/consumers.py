@@ -76,28 +76,35 @@ async def audit(
     from headwater.lifecycle import open_existing
 
     audits: list[Audit] = []
-    failed = False
+    refused_names: list[str] = []
     async with open_existing(url) as store:
         for each in [name] if name else [info.name for info in await store.consumers.all()]:
             try:
                 audits.append(await store.audit(each))
             except InvalidConsumer as refused:  # one that Python must audit: the others all the same
                 say(f"headwater: {refused}")
-                failed = True
+                refused_names.append(each)
     if as_json:
         for done in audits:
             print(json_line(done))
     else:
-        _show(audits)
-    if failed or not all(done.well for done in audits):
+        _show(audits, refused_names)
+    if refused_names or not all(done.well for done in audits):
         raise typer.Exit(1)
 
 
-def _show(audits: list[Audit]) -> None:
+def _show(audits: list[Audit], refused: list[str]) -> None:
+    if not audits and not refused:
+        print("There are no consumers.")
+        return
     columns = ("consumer", "since#", "position#", "delivered#", "missed#", "doubled#", "reversed#", "parked#")
     table(columns, [msgspec.structs.astuple(each) for each in audits])
     bad = [each.consumer for each in audits if not each.well]
-    print(f"Not as it should be: {', '.join(bad)}." if bad else "All is well: each event was delivered once, in order.")
+    for said, names in (("Not as it should be", bad), ("Not compared", refused)):
+        if names:
+            print(f"{said}: {', '.join(names)}.")
+    if not bad and not refused:
+        print("All is well: each event was delivered once, in order.")
 
 
 async def pause(url: Store, name: Consumer) -> None:

@@ -118,7 +118,10 @@ class Consumers:
             raise InvalidQuery(f"position {position} is beyond the log's end, {head}", "Give one that the log has.")
         for number in range(about.partitions):
             while True:
-                (record,) = await self._backend.load_records(part_name(name, number))
+                records = await self._backend.load_records(part_name(name, number))
+                if not records:
+                    raise InvalidConsumer(name, "was dropped meanwhile", "Start it again where that was not meant.")
+                record = records[0]
                 state = decoded(record, PartState)
                 noted = await noted_events(self._backend, name, number)
                 fresh = PartState(restarted(position), furthest=max(state.furthest, *noted.values(), 0))

@@ -14,21 +14,19 @@ from collections.abc import Sequence
 import msgspec
 
 from headwater.backend import Backend, RecordChange
-from headwater.errors import Fenced, StoreUnavailable
+from headwater.errors import Fenced, StaleRecord, StoreUnavailable
 from headwater.events import Event, now_us
 from headwater.subscriptions.parking import parked_pages
 from headwater.subscriptions.partitions import KeyOf
 from headwater.subscriptions.parts import Part
 from headwater.subscriptions.settings import Every, OnFailure, Retry
-from headwater.subscriptions.sinks import HandledSome, Sink
+from headwater.subscriptions.sinks import SLICE_SECONDS, HandledInTime, HandledSome, Sink
 from headwater.subscriptions.states import Parked, decoded, encoded, parked_name
 
 __all__ = ["Delivery"]
 
 log = logging.getLogger("headwater.subscriptions")
 
-SLICE_SECONDS = 0.05
-"""How long handling a slice should last: progress, pauses and leases are looked at between slices."""
 SLICE_EVENTS_MAX = 1_000
 ERROR_CHARACTERS_MAX = 2_000
 
@@ -59,7 +57,7 @@ class Delivery:
         self._key_of = key_of
         self._rerun = rerun  # whether events that were handled before come again after a rewind
         self._width = batch or 1
-        self._blocked: dict[str, int] = {}  # key → position of the first event of it that was parked
+        self._blocked: dict[int, dict[str, int]] = {}  # part → key → position of the first event of it that was parked
         self._loop = asyncio.get_running_loop()
         self._going = asyncio.Event()
         self._going.set()
@@ -69,30 +67,24 @@ class Delivery:
         with contextlib.suppress(RuntimeError):  # the loop has ended: nothing is handled there any more
             self._loop.call_soon_threadsafe(self._going.clear if paused else self._going.set)
 
-    @property
-    def blocking(self) -> bool:
-        """Whether some key waits behind a parked event."""
-        return bool(self._blocked)
+    def blocks(self, part: int) -> bool:
+        """Whether some key of the part waits behind a parked event."""
+        return bool(self._blocked.get(part))
 
     async def start(self, part: Part) -> None:
         """Find out where the sink goes on with this part, and which of its keys are blocked."""
         position = await self._sink.start(part.number, part.progress.position)
         if position != part.progress.position:
             part.start_at(position)
-        if self._on_failure == "park_key":
-            async for page in parked_pages(self._backend, self._consumer):
-                for parked, _ in page:
-                    if parked.part == part.number:
-                        self._blocked.setdefault(parked.key, parked.position)
+        self._blocked[part.number] = await self._parked_keys(part) if self._on_failure == "park_key" else {}
 
     async def deliver(self, part: Part, events: Sequence[Event], upto: int) -> None:
         """Handle the events; then the part stands at ``upto``. Raises ``Fenced``, or the handler's own error."""
         start = 0 if self._rerun else self._pass_over(part, events)
         while start < len(events):
-            slice_ = events[start : start + self._width]
+            slice_ = events[start : start + self._slice_events(part)]
             started = time.monotonic()
-            await self._deliver_slice(part, slice_)
-            start += len(slice_)
+            start += await self._deliver_slice(part, slice_)
             self._fit_width(time.monotonic() - started)
             if part.unsaved >= self._every.events:
                 await self._save(part)
@@ -123,6 +115,11 @@ class Delivery:
             await asyncio.sleep(self._retry.pause(attempt))
             attempt += 1
 
+    def _slice_events(self, part: Part) -> int:
+        """How many events are handed over at once: batches as they are wanted, else no more than up to the next
+        checkpoint."""
+        return self._width if self._batch is not None else min(self._width, max(1, self._every.events - part.unsaved))
+
     def _fit_width(self, seconds: float) -> None:
         if self._batch is not None:
             return
@@ -131,15 +128,18 @@ class Delivery:
         elif seconds > SLICE_SECONDS:
             self._width = max(self._width // 2, 1)
 
-    async def _deliver_slice(self, part: Part, events: Sequence[Event]) -> None:
-        if self._blocked:
-            for event in events:
-                await self._deliver_one(part, event)
-            return
+    async def _deliver_slice(self, part: Part, events: Sequence[Event]) -> int:
+        """Deliver these events, or as many of them as there is time for; how many that were."""
+        if self.blocks(part.number):
+            await self._one_by_one(part, events)
+            return len(events)
         try:
             await self._handle(part, events)
         except Fenced:
             raise
+        except HandledInTime as some:
+            part.advance(events[: some.done])
+            return some.done
         except HandledSome as some:
             part.advance(events[: some.done])
             await self._again(part, events[some.done], some.error)
@@ -151,13 +151,15 @@ class Delivery:
                 await self._one_by_one(part, events)
         else:
             part.advance(events)
+        return len(events)
 
     async def _one_by_one(self, part: Part, events: Sequence[Event]) -> None:
         for event in events:
             await self._deliver_one(part, event)
 
     async def _deliver_one(self, part: Part, event: Event) -> None:
-        if self._blocked and (first := self._blocked.get(self._key_of(event))):
+        blocked = self._blocked[part.number]
+        if blocked and (first := blocked.get(self._key_of(event))):
             await self._park(part, event, f"waits behind position {first} of its key", 0, held=True)
             return
         try:
@@ -194,7 +196,7 @@ class Delivery:
         if self._on_failure == "stop":
             raise cause
         if self._on_failure == "park_key":
-            self._blocked.setdefault(self._key_of(event), event.position)
+            self._blocked[part.number].setdefault(self._key_of(event), event.position)
         await self._park(part, event, _said(cause), failures)
 
     async def _park(self, part: Part, event: Event, error: str, attempts: int, *, held: bool = False) -> None:
@@ -236,14 +238,20 @@ class Delivery:
             records = await self._backend.load_records(name, limit=1)
             if not records:  # dropped, or tried already
                 continue
-            parked = decoded(records[0], Parked)
+            (record,) = records
+            parked = decoded(record, Parked)
             event = await self._backend.event(uuid.UUID(parked.id).bytes)
             if event is not None and self.replayable(parked, waiting):
                 tried = await self._tried(part, parked, event)
-                if tried is not None and self._on_failure == "park_key":
+                if tried is None:
+                    await self._save(part, [RecordChange(name, None)])
+                    continue
+                if self._on_failure == "park_key":
                     waiting.add(parked.key)
-                await self._save(part, [RecordChange(name, None if tried is None else encoded(tried))])
-        await self._unblock()
+                with contextlib.suppress(StaleRecord):  # dropped meanwhile, or asked for again: so it stays
+                    await self._save(part, [RecordChange(name, encoded(tried), record.revision)])
+        if self.blocks(part.number):
+            self._blocked[part.number] = await self._parked_keys(part)
 
     async def _tried(self, part: Part, parked: Parked, event: Event) -> Parked | None:
         """Try a parked event once; what stays parked, None where it is handled."""
@@ -258,15 +266,14 @@ class Delivery:
             )
         return None
 
-    async def _unblock(self) -> None:
-        """Keys of which nothing is parked any more go on."""
-        if not self._blocked:
-            return
-        still: dict[str, int] = {}
+    async def _parked_keys(self, part: Part) -> dict[str, int]:
+        """The part's keys of which something is parked, each with the first position."""
+        keys: dict[str, int] = {}
         async for page in parked_pages(self._backend, self._consumer):
             for parked, _ in page:
-                still.setdefault(parked.key, parked.position)
-        self._blocked = still
+                if parked.part == part.number:
+                    keys.setdefault(parked.key, parked.position)
+        return keys
 
 
 def _said(error: BaseException) -> str:

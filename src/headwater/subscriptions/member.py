@@ -266,6 +266,7 @@ class Member:
             while True:
                 task = await part.queue.get()
                 if isinstance(task, Replay):
+                    part.replay_waits = False
                     await self._try_again(part, task)
                     continue
                 try:
@@ -285,15 +286,16 @@ class Member:
 
     async def _replay(self) -> None:
         """Let parts try again what somebody asked for, and notice keys that are free again."""
-        wanted: dict[int, list[int]] = {number: [] for number in self.parts if self._delivery.blocking}
+        wanted: dict[int, list[int]] = {number: [] for number in self.parts if self._delivery.blocks(number)}
         waiting: set[str] = set()
         async for page in parked_pages(self._backend, self._consumer):
             for parked, _ in page:
                 if parked.part in self.parts and self._delivery.replayable(parked, waiting):
                     wanted.setdefault(parked.part, []).append(parked.position)
         for number, positions in wanted.items():
-            if number in self.parts:
-                self.parts[number].queue.put_nowait(Replay(positions))
+            if (part := self.parts.get(number)) is not None and not part.replay_waits:
+                part.queue.put_nowait(Replay(positions))
+                part.replay_waits = True
 
     async def _feed_anew(self) -> None:
         """Read from where the part that is furthest behind was fed up to."""

@@ -63,6 +63,8 @@ class Part:
         self.fed = state.progress.position
         """Up to here events were put into the queue."""
         self.queue: asyncio.Queue[Chunk | Replay] = asyncio.Queue()
+        self.replay_waits = False
+        """Whether parked events are in the queue: with a slow handler, once is enough."""
         self.worker: asyncio.Task[None] | None = None
         self.error = state.error
         self.furthest = state.furthest
@@ -79,8 +81,12 @@ class Part:
 
     @property
     def unsaved(self) -> int:
-        """Events handled since the last checkpoint."""
-        return self.progress.count - self._state.progress.count
+        """Events handled since the last checkpoint, or since the account began anew."""
+        return self._since_saved(self.progress)
+
+    def _since_saved(self, progress: Progress) -> int:
+        known = self._state.progress
+        return max(0, progress.count - (known.count if known.since == progress.since else 0))
 
     @property
     def changed(self) -> bool:
@@ -148,13 +154,12 @@ class Part:
     def _next_state(self, progress: Progress, now: float, *, release: bool) -> PartState:
         seconds = max(1e-6, now - self._saved_at)
         weight = min(1.0, seconds / RATE_SECONDS)
-        handled = progress.count - self._state.progress.count
         return msgspec.structs.replace(
             self._state,
             progress=progress,
             owner="" if release else self._state.owner,
             furthest=max(self._state.furthest, progress.position),
-            rate=round((1 - weight) * self._state.rate + weight * handled / seconds, 3),
+            rate=round((1 - weight) * self._state.rate + weight * self._since_saved(progress) / seconds, 3),
             error=self.error,
         )
 

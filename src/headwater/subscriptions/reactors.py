@@ -16,7 +16,7 @@ from headwater.limits import Limits
 from headwater.queries import ANY, AppendCondition, ExpectedVersion
 from headwater.subscriptions.inbox import Inbox
 from headwater.subscriptions.scheduling import Scheduled, ScheduledEvents
-from headwater.subscriptions.sinks import HandledSome, in_thread, is_async
+from headwater.subscriptions.sinks import in_thread, in_turn, is_async
 from headwater.writing import Append, BoundStore
 
 __all__ = ["BlockingReaction", "Reacting", "Reaction", "ReactionHandler"]
@@ -163,15 +163,13 @@ class Reacting:
 
     async def handle(self, part: int, events: Sequence[Event]) -> None:
         """Handle each event, and note it before the next one."""
-        done = 0
-        try:
-            for event in events:
-                if not self._inbox.holds(part, event):
-                    await self._react(event)
-                await self._inbox.note(part, event)
-                done += 1
-        except Exception as error:
-            raise HandledSome(done, error) from error
+
+        async def once(event: Event) -> None:
+            if not self._inbox.holds(part, event):
+                await self._react(event)
+            await self._inbox.note(part, event)
+
+        await in_turn(once, events)
 
     async def _react(self, event: Event) -> None:
         reaction = Reaction(self._backend, self._limits, self._scheduled, self._reactor, event)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import time
 import weakref
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,20 @@ from typing import Any, Protocol
 
 from headwater.events import Event
 
-__all__ = ["HandledSome", "Handler", "Sink", "in_thread", "is_async", "sink_of"]
+__all__ = [
+    "SLICE_SECONDS",
+    "HandledInTime",
+    "HandledSome",
+    "Handler",
+    "Sink",
+    "in_thread",
+    "in_turn",
+    "is_async",
+    "sink_of",
+]
+
+SLICE_SECONDS = 0.05
+"""How long handling some events should last: progress, pauses and leases are looked at between slices."""
 
 THREADS_MAX = 1_000
 """Handlers that run side by side on one event loop. A thread is started only where no other is idle."""
@@ -32,6 +46,14 @@ class HandledSome(Exception):
         super().__init__(done, error)
 
 
+class HandledInTime(Exception):
+    """The first ``done`` of some events were handled, at least one; then the time of a slice was over."""
+
+    def __init__(self, done: int) -> None:
+        self.done = done
+        super().__init__(done)
+
+
 class Sink(Protocol):
     """Takes the events of each part of a consumer, in order."""
 
@@ -42,8 +64,8 @@ class Sink(Protocol):
     async def handle(self, part: int, events: Sequence[Event]) -> None:
         """Handle some events. They may come again, after a crash or from a member that was taken for dead.
 
-        An exception means that none of them was handled, ``HandledSome`` that some were. ``Fenced``: this part is
-        somebody else's by now.
+        An exception means that none of them was handled, ``HandledSome`` and ``HandledInTime`` that some were.
+        ``Fenced``: this part is somebody else's by now.
         """
         ...
 
@@ -58,14 +80,7 @@ class _Each:
         return position
 
     async def handle(self, part: int, events: Sequence[Event]) -> None:
-        handler = self._handler
-        done = 0
-        try:
-            for event in events:
-                await handler(event)
-                done += 1
-        except Exception as error:
-            raise HandledSome(done, error) from error
+        await in_turn(self._handler, events)
 
 
 class _EachInThread:
@@ -81,13 +96,14 @@ class _EachInThread:
         await in_thread(self._handle, events)
 
     def _handle(self, events: Sequence[Event]) -> None:
-        done = 0
-        try:
-            for event in events:
+        until = time.monotonic() + SLICE_SECONDS
+        for done, event in enumerate(events):
+            try:
                 self._handler(event)
-                done += 1
-        except Exception as error:
-            raise HandledSome(done, error) from error
+            except Exception as error:
+                raise HandledSome(done, error) from error
+            if time.monotonic() > until and done + 1 < len(events):
+                raise HandledInTime(done + 1)
 
 
 class _Batches:
@@ -101,10 +117,36 @@ class _Batches:
         return position
 
     async def handle(self, part: int, events: Sequence[Event]) -> None:
-        if self._suspends:
-            await self._handler(events)
-        else:
+        if not self._suspends:
             await in_thread(self._handler, events)
+            return
+        try:
+            await self._handler(events)
+        except asyncio.CancelledError as error:
+            raise _failure(error) from error
+
+
+async def in_turn(handle: Callable[[Event], Awaitable[None]], events: Sequence[Event]) -> None:
+    """Handle one event after the other, as many as there is time for. Raises ``HandledSome``, ``HandledInTime``."""
+    until = time.monotonic() + SLICE_SECONDS
+    for done, event in enumerate(events):
+        try:
+            await handle(event)
+        except Exception as error:
+            raise HandledSome(done, error) from error
+        except asyncio.CancelledError as error:
+            raise HandledSome(done, _failure(error)) from error
+        if time.monotonic() > until and done + 1 < len(events):
+            raise HandledInTime(done + 1)
+
+
+def _failure(cancelled: asyncio.CancelledError) -> Exception:
+    """What it means that a handler ended so: something that it waited for was cancelled, and not the consumer itself,
+    whose cancellation goes on its way."""
+    task = asyncio.current_task()
+    if task is None or task.cancelling():
+        raise cancelled
+    return RuntimeError("something that the handler waited for was cancelled")
 
 
 async def in_thread(function: Callable[..., object], *arguments: object) -> None:
@@ -117,7 +159,14 @@ async def in_thread(function: Callable[..., object], *arguments: object) -> None
     threads = _threads.get(loop)
     if threads is None:
         threads = _threads[loop] = ThreadPoolExecutor(THREADS_MAX, "headwater-handler")
-    await loop.run_in_executor(threads, contextvars.copy_context().run, function, *arguments)
+    await loop.run_in_executor(threads, contextvars.copy_context().run, _call, function, *arguments)
+
+
+def _call(function: Callable[..., object], *arguments: object) -> None:
+    try:
+        function(*arguments)
+    except StopIteration as error:  # no future can carry it: whoever waits for one would wait for ever
+        raise RuntimeError("the handler raised StopIteration") from error
 
 
 def sink_of(handler: Handler | Sink, *, batches: bool) -> Sink:

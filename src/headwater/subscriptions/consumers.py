@@ -105,6 +105,7 @@ class Consumers:
     async def rewind(self, name: str, position: int) -> None:
         """Let every part go on behind this position. Whoever holds it is fenced off, and takes it up anew.
 
+        Parked events that come again are parked no more, except those of a reactor: they come again only if replayed.
         ``InvalidQuery`` for a position that the log has not come to, ``InvalidConsumer`` for a projection, which keeps
         its own place.
         """
@@ -126,6 +127,10 @@ class Consumers:
                 noted = await noted_events(self._backend, name, number)
                 fresh = PartState(restarted(position), furthest=max(state.furthest, *noted.values(), 0))
                 forgotten = [RecordChange(each, None) for each in noted]
+                if about.kind == "consumer":
+                    forgotten += [
+                        RecordChange(each, None) for each in await self._parked_behind(name, number, position)
+                    ]
                 try:
                     await self._backend.save_records(
                         [RecordChange(record.name, encoded(fresh), record.revision), *forgotten]
@@ -133,6 +138,12 @@ class Consumers:
                     break
                 except StaleRecord:  # it kept a checkpoint just now
                     continue
+
+    async def _parked_behind(self, name: str, part: int, position: int) -> list[str]:
+        """The names of the records of a part's events behind this position that are parked."""
+        pages = parked_pages(self._backend, name)
+        parked = [each async for page in pages for each, _ in page]
+        return [parked_name(name, each.position) for each in parked if each.part == part and each.position > position]
 
     async def drop(self, name: str) -> None:
         """Forget the consumer and its parked events. Members that still run it end with ``InvalidConsumer``."""

@@ -47,6 +47,27 @@ async def test_failures_that_are_easily_lost(store: hw.EventStore, kind: str, ha
     assert [each.attempts for each in await parked(store, "mail")] == [3, 3]
 
 
+@pytest.mark.parametrize("on_failure", ["park", "park_key"])
+async def test_parked_events_behind_a_rewind(store: hw.EventStore, on_failure: hw.OnFailure) -> None:
+    """What comes again anyway is parked no more: nobody has to replay it, and it is handled once."""
+    for version in range(1, 4):
+        for number in range(4):
+            await store.append(f"loan-{number}", loan(1, skip=version))
+    positions = [event.position async for event in store.read_all()]
+    seen = Seen(lambda event: event.stream in ("loan-1", "loan-2") and event.version < 3)
+    consumer = store.consumer("mail", seen, partitions=2, on_failure=on_failure, retry=FAST, lease=0.4)
+    async with consumer:
+        await consumer.wait_for(await store.head())
+    seen.events, seen.fails = [], lambda event: False
+    await consumer.rewind(positions[2])
+    assert {each.position for each in await parked(store, "mail")} == {positions[1], positions[2]}
+    await store.parked("mail").drop()
+    async with consumer:
+        await consumer.wait_for(await store.head())
+    assert sorted(seen.positions) == positions[3:]
+    assert await parked(store, "mail") == []
+
+
 class SlowLook:
     """Delays what one task sees of the parked events until it is told to go on."""
 

@@ -19,7 +19,7 @@ from headwater.store import EventStore
 from headwater.subscriptions import BEGINNING, NOW, Audit, Start
 from headwater.subscriptions.states import About, PartState, about_name, encoded, part_name
 from headwater.testing.conformance.fixtures import StorePromises, needs, whole_log
-from headwater.testing.consuming import OFTEN, Seen, busy, caught_up
+from headwater.testing.consuming import OFTEN, Reads, RollBack, Seen, busy, caught_up, patience
 from headwater.testing.following import Place
 from headwater.testing.loans import CASE, loan
 
@@ -101,11 +101,12 @@ class ConsumerPromises(StorePromises):
         await caught_up(live, live.consumer("plain", lambda event: seen.append(event.version)))
         assert seen == [1, 2, 3, 4, 5]
 
-    async def test_consumer_cancelled_under_load(self, live: EventStore) -> None:
-        """Cancelled at random moments while 16 writers append, a consumer misses nothing and reverses nothing."""
+    async def test_consumer_cancelled_under_load(self, live: EventStore, roll_back: RollBack | None) -> None:
+        """Cancelled at random moments while 16 writers append, are refused and roll back, a consumer misses nothing
+        and reverses nothing."""
         done, seen = asyncio.Event(), Seen()
         runs: list[list[int]] = []
-        writing = [asyncio.create_task(busy(live, number, done)) for number in range(WRITERS)]
+        writing = [asyncio.create_task(busy(live, number, done, roll_back)) for number in range(WRITERS)]
         for _ in range(12):
             seen.events = []
             running = asyncio.create_task(live.consumer("load", seen, checkpoint=OFTEN, lease=0.5).run())
@@ -125,12 +126,12 @@ class ConsumerPromises(StorePromises):
         audit = await live.audit("load")
         assert (audit.well, audit.delivered) == (True, len(log))
 
-    async def test_killed_consumer(self, store_url: str, live: EventStore) -> None:
+    async def test_killed_consumer(self, store_url: str, live: EventStore, roll_back: RollBack | None) -> None:
         """Killed without warning at random moments, a consumer misses nothing, and gets nothing again from before its
         last checkpoint."""
         needs(live, "durable", "shared")
         done = asyncio.Event()
-        writing = [asyncio.create_task(busy(live, number, done)) for number in range(4)]
+        writing = [asyncio.create_task(busy(live, number, done, roll_back)) for number in range(4)]
         runs: list[list[Place]] = []
         checkpoints = [0]
         for kill in range(6):
@@ -171,7 +172,7 @@ class ConsumerPromises(StorePromises):
         async with live.consumer("rewind", seen, lease=0.2) as consumer:
             await consumer.wait_for(await live.head())
             await live.consumers.rewind("rewind", positions[2])
-            async with asyncio.timeout(10):
+            async with patience():
                 while len(seen.events) < 9:
                     await asyncio.sleep(0.01)
             await consumer.wait_for(await live.head())
@@ -242,35 +243,22 @@ class ConsumerPromises(StorePromises):
 
     async def test_slow_handler(self, live: EventStore) -> None:
         """A slow handler holds a few pages of events, however many wait, and appends go on meanwhile."""
-        backend, read = live._backend, 0
-        reading = backend.read_all
-
-        async def counted(*arguments: object) -> object:
-            nonlocal read
-            page = await reading(*arguments)  # type: ignore[arg-type]
-            read += len(page.events)
-            return page
-
         for _ in range(20):
             await live.append(CASE, loan(1_000))
-        backend.read_all = counted  # type: ignore[method-assign, assignment]
         going = asyncio.Event()
 
         async def slow(event: Event) -> None:
             await going.wait()
 
-        try:
+        with Reads(live) as reads:
             async with live.consumer("slow", slow) as consumer:
                 for _ in range(50):
                     await live.append("loan-1", loan(1))
                     await asyncio.sleep(0.002)
-                assert 0 < read <= 5 * live.limits.page_events_max
-                assert read < 20_000
+                assert 0 < reads.events <= 4 * live.limits.page_events_max < 20_000
                 going.set()
                 await consumer.wait_for(await live.head(), timeout=60)
-        finally:
-            del backend.read_all
-        assert read == 20_050
+        assert reads.events == 20_050
 
 
 def _positions(events: list[Event]) -> list[int]:

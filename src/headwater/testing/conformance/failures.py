@@ -13,7 +13,7 @@ from headwater.events import Event
 from headwater.store import EventStore
 from headwater.subscriptions import Handler, Parked
 from headwater.testing.conformance.fixtures import StorePromises, needs, whole_log
-from headwater.testing.consuming import FAST, Seen, caught_up
+from headwater.testing.consuming import FAST, Seen, caught_up, patience
 from headwater.testing.loans import CASE, loan
 
 
@@ -125,6 +125,6 @@ def _each(seen: Seen) -> Handler:
 
 
 async def _until_parked(store: EventStore, name: str, check: Callable[[list[Parked]], object]) -> None:
-    async with asyncio.timeout(20):
+    async with patience():
         while not check([each async for each in store.parked(name).all()]):
             await asyncio.sleep(0.01)

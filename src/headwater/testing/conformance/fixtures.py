@@ -13,6 +13,7 @@ from headwater.errors import AppendRefused
 from headwater.events import Event
 from headwater.limits import Limits
 from headwater.store import EventStore
+from headwater.testing.consuming import RollBack
 from headwater.testing.faces import Face, opened
 
 __all__ = ["OpenStore", "StorePromises", "history", "needs", "refusal", "told", "whole_log"]
@@ -52,6 +53,12 @@ class StorePromises:
             if await store.head() or [info async for info in store.streams()]:
                 pytest.fail("the store is not empty: give each test its own, e.g. with {unique} in --store-url")
             yield store
+
+    @pytest.fixture
+    def roll_back(self) -> RollBack | None:
+        """Appends in a transaction of the caller's and rolls it back. Override it for a backend whose ``capabilities``
+        say ``caller_transaction``: no reader may miss an event, or wait for ever, because of what never came."""
+        return None
 
     @pytest_asyncio.fixture
     async def live(self, store_url: str) -> AsyncIterator[EventStore]:

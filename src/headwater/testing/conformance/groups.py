@@ -25,8 +25,8 @@ from headwater.subscriptions import PartitionBy
 from headwater.subscriptions.partitions import part_of
 from headwater.subscriptions.states import PartState, encoded, part_name
 from headwater.testing.conformance.fixtures import StorePromises, needs, whole_log
-from headwater.testing.consuming import OFTEN, Seen, busy
-from headwater.testing.following import Effects
+from headwater.testing.consuming import OFTEN, RollBack, Seen, busy, patience
+from headwater.testing.following import Effects, Place
 from headwater.testing.loans import loan
 
 PARTS = 4
@@ -37,7 +37,8 @@ HARM_SECONDS = 4.0
 class _Members:
     """Processes of one group, to which things happen."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, said: Path, *arguments: str) -> None:
+        self._said = said.open("ab")  # by all of them, line by line in the order in which they wrote
         self._command = [sys.executable, "-m", "headwater.testing.following", *arguments]
         self._processes: list[subprocess.Popen[bytes]] = []
 
@@ -48,10 +49,11 @@ class _Members:
         for process in self._processes:
             process.kill()
             process.wait()
+        self._said.close()
 
     def add(self) -> None:
         """One member more."""
-        self._processes.append(subprocess.Popen(self._command, stdout=subprocess.DEVNULL))
+        self._processes.append(subprocess.Popen(self._command, stdout=self._said))
 
     def kill(self) -> None:
         """Kill one without warning, and start another."""
@@ -108,7 +110,7 @@ async def _harm(members: _Members) -> None:
 async def shared(store: EventStore, name: str, wanted: list[int]) -> None:
     """Wait until so many parts are held by each member, whoever that is."""
     held: Counter[str] = Counter()
-    async with asyncio.timeout(20):
+    async with patience():
         while sorted(held.values()) != wanted:
             await asyncio.sleep(0.02)
             held = Counter(state.owner for state in (await store.consumers.parts(name)).values() if state.owner)
@@ -217,7 +219,9 @@ class GroupPromises(StorePromises):
             await second.wait_for(await live.head())
         assert len(seen.events) == 1
 
-    async def test_group_of_processes(self, store_url: str, live: EventStore, tmp_path: Path) -> None:
+    async def test_group_of_processes(
+        self, store_url: str, live: EventStore, tmp_path: Path, roll_back: RollBack | None
+    ) -> None:
         """Members killed, frozen past their lease and added while 16 writers append: each event has its effect once in
         the SQL target, streams keep their order, and the account is well."""
         needs(live, "durable", "shared")
@@ -225,9 +229,9 @@ class GroupPromises(StorePromises):
         async with Projector(live, Effects(), into=into) as projector:
             await projector.prepare()
             done = asyncio.Event()
-            writing = [asyncio.create_task(busy(live, number, done)) for number in range(16)]
+            writing = [asyncio.create_task(busy(live, number, done, roll_back)) for number in range(16)]
             settings = ("--into", into, "--partitions", str(PARTS), "--lease", str(LEASE))
-            with _Members(store_url, *settings) as members:
+            with _Members(tmp_path / "said", store_url, *settings) as members:
                 await _harm(members)
                 done.set()
                 await asyncio.gather(*writing)
@@ -241,21 +245,34 @@ class GroupPromises(StorePromises):
         assert effects == Counter(event.position for event in await whole_log(live))
         assert set(gaps.values()) == {0}
 
-    async def test_killed_members(self, store_url: str, live: EventStore) -> None:
+    async def test_killed_members(
+        self, store_url: str, live: EventStore, tmp_path: Path, roll_back: RollBack | None
+    ) -> None:
         """Members killed, frozen and added: a handler gets every event, and each stream's in order at first sight."""
         needs(live, "durable", "shared")
         done = asyncio.Event()
-        writing = [asyncio.create_task(busy(live, number, done)) for number in range(8)]
+        writing = [asyncio.create_task(busy(live, number, done, roll_back)) for number in range(8)]
         settings = ("--name", "group", "--partitions", str(PARTS), "--lease", str(LEASE))
-        with _Members(store_url, *settings) as members:
+        with _Members(tmp_path / "said", store_url, *settings) as members:
             await _harm(members)
             done.set()
             await asyncio.gather(*writing)
             async with asyncio.timeout(60):
                 while (await live.consumers.info("group")).behind:
                     await asyncio.sleep(0.05)
-        audit = await live.audit("group")
-        assert (audit.well, audit.delivered) == (True, len(await whole_log(live)))
+        audit, log = await live.audit("group"), await whole_log(live)
+        assert (audit.well, audit.delivered) == (True, len(log))
+        seen: dict[str | None, list[int]] = {}
+        for place in _first_sights(tmp_path / "said"):
+            seen.setdefault(place.stream, []).append(place.version)
+        versions = Counter(event.stream for event in log)
+        assert seen == {stream: list(range(1, versions[stream] + 1)) for stream in versions}
+
+
+def _first_sights(said: Path) -> list[Place]:
+    """The places of events that processes wrote, each when it was handled first."""
+    lines = said.read_bytes().splitlines()
+    return list(dict.fromkeys(msgspec.json.decode(line, type=Place) for line in lines))
 
 
 def _by_last_digit(event: Event) -> str:
@@ -263,6 +280,6 @@ def _by_last_digit(event: Event) -> str:
 
 
 async def _until(store: EventStore, check: Callable[[dict[int, PartState]], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with patience():
         while not check(await store.consumers.parts("fenced")):
             await asyncio.sleep(0.02)

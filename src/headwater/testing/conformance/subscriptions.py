@@ -9,12 +9,13 @@ from contextlib import aclosing
 import pytest
 
 from headwater.backend import Checkpoint
-from headwater.errors import ForeignCheckpoint, InvalidQuery, WrongExpectedVersion
+from headwater.errors import ForeignCheckpoint, InvalidQuery
 from headwater.events import Event, NewEvent
 from headwater.queries import Query, QueryItem
 from headwater.store import EventStore
 from headwater.subscriptions import CaughtUp, FellBehind, Mark
-from headwater.testing.conformance.fixtures import StorePromises, refusal, whole_log
+from headwater.testing.conformance.fixtures import StorePromises, whole_log
+from headwater.testing.consuming import Reads, RollBack, append_in_vain, patience
 from headwater.testing.loans import CASE, loan
 
 WRITERS, ROUNDS = 16, 12
@@ -23,15 +24,15 @@ LAST = "W_Nabellen incomplete dossiers"
 
 async def _taken(events: AsyncGenerator[Event | Mark, None], count: int) -> list[Event | Mark]:
     """The next so many."""
-    async with asyncio.timeout(30):
+    async with patience():
         return [await anext(events) for _ in range(count)]
 
 
-async def _write(store: EventStore, number: int) -> None:
+async def _write(store: EventStore, number: int, roll_back: RollBack | None) -> None:
     for count in range(ROUNDS):
         await store.append(CASE if count % 2 else f"loan-{number}", loan(1 + count % 3, skip=count))
         if count % 4 == 0:
-            assert isinstance(await refusal(store.append(CASE, loan(2), expected=10**6)), WrongExpectedVersion)
+            await append_in_vain(store, CASE if count % 8 else f"loan-{number}", roll_back)
 
 
 async def _until(events: AsyncIterator[Event | Mark], last: NewEvent) -> list[Event]:
@@ -61,15 +62,15 @@ class SubscriptionPromises(StorePromises):
                 assert isinstance(event, Event)
                 assert event.version == version
 
-    async def test_subscription_under_load(self, live: EventStore) -> None:
-        """While 16 writers append and are refused, subscriptions miss nothing, double nothing, reverse nothing."""
+    async def test_subscription_under_load(self, live: EventStore, roll_back: RollBack | None) -> None:
+        """While 16 writers append, are refused and roll back, subscriptions give each event once and in order."""
         offers = Query([QueryItem(types=["O_CREATED", "O_SENT", LAST])])
         last = NewEvent(LAST, {})
         async with aclosing(live.subscribe()) as every, aclosing(live.subscribe(query=offers)) as some:
             following = [asyncio.create_task(_until(each, last)) for each in (every, some)]
-            await asyncio.gather(*[_write(live, number) for number in range(WRITERS)])
+            await asyncio.gather(*[_write(live, number, roll_back) for number in range(WRITERS)])
             await live.append(CASE, last)
-            async with asyncio.timeout(60):
+            async with patience():
                 seen, matching = await asyncio.gather(*following)
         log = await whole_log(live)
         assert [event.position for event in seen] == [event.position for event in log]
@@ -121,11 +122,25 @@ class SubscriptionPromises(StorePromises):
             with pytest.raises(asyncio.CancelledError):
                 await following
             before = before or len(asyncio.all_tasks())  # a backend may have begun to listen
-        async with asyncio.timeout(5):
+        async with patience():
             while len(asyncio.all_tasks()) > before:
                 await asyncio.sleep(0.01)
         await live.append(CASE, loan(1))
         assert len(await whole_log(live)) == 1
+
+    async def test_slow_reader(self, live: EventStore) -> None:
+        """A subscription that nobody reads on holds two pages, however many events wait, and appends go on."""
+        for _ in range(10):
+            await live.append(CASE, loan(1_000))
+        with Reads(live) as reads:
+            async with aclosing(live.subscribe()) as events:
+                taken = len(await _taken(events, 200))
+                for _ in range(20):
+                    await live.append("loan-1", loan(1))
+                    await asyncio.sleep(0.002)
+                assert 0 < reads.events - taken <= 2 * live.limits.page_events_max
+                taken += len(await _taken(events, 10_020 - taken))
+            assert reads.events == taken
 
     async def test_subscription_from_elsewhere(self, live: EventStore) -> None:
         """A checkpoint of another store, or from beyond the end of a restored one, is refused."""

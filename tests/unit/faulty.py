@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-from headwater.backend import Appended, Page, RecordChange, Write
+from headwater.backend import Appended, Page, Record, RecordChange, Write
 from headwater.backends.memory import MemoryBackend
 from headwater.connect import BACKENDS
 from headwater.limits import Limits
 from headwater.queries import ANY, Query
+from headwater.testing import consuming
 
 
 class LosesEvents(MemoryBackend):
@@ -117,6 +118,59 @@ class SwapsByHalf(MemoryBackend):
         return [each for change in changes for each in await super(SwapsByHalf, self).save_records([change])]
 
 
+class SleepsThroughAppends(MemoryBackend):
+    """Wakes no reader, as a listener does whose connection has died unnoticed."""
+
+    async def wait(self, after: int, seconds: float) -> bool:
+        await asyncio.sleep(3_600)
+        return False
+
+
+class SkipsAfterAPage(MemoryBackend):
+    """Goes on one event too far after each page."""
+
+    async def read_all(self, query: Query | None, after: int, before: int | None, limit: int, backwards: bool) -> Page:
+        page = await super().read_all(query, after, before, limit, backwards)
+        return msgspec.structs.replace(page, last=page.last + 1) if page.more and not backwards else page
+
+
+class RepeatsAfterAPage(MemoryBackend):
+    """Begins each page with the last event of the one before."""
+
+    async def read_all(self, query: Query | None, after: int, before: int | None, limit: int, backwards: bool) -> Page:
+        page = await super().read_all(query, after, before, limit, backwards)
+        return msgspec.structs.replace(page, last=page.last - 1) if page.more and limit > 1 and not backwards else page
+
+
+class NothingGrowsOld(MemoryBackend):
+    """Tells every record as just saved: no lease ever runs out."""
+
+    async def load_records(self, prefix: str, after: str = "", limit: int = 10_000) -> list[Record]:
+        records = await super().load_records(prefix, after, limit)
+        return [msgspec.structs.replace(record, age_us=0) for record in records]
+
+
+class EverythingIsOld(MemoryBackend):
+    """Tells every record as saved a minute ago: every lease has run out, so members rob one another."""
+
+    async def load_records(self, prefix: str, after: str = "", limit: int = 10_000) -> list[Record]:
+        records = await super().load_records(prefix, after, limit)
+        return [msgspec.structs.replace(record, age_us=record.age_us + 60_000_000) for record in records]
+
+
+class ForgetsRecords(MemoryBackend):
+    """Acknowledges a new value of a record, and keeps the old one under the new revision, now and then."""
+
+    async def save_records(self, changes: Sequence[RecordChange]) -> list[int]:
+        before = {change.name: self._records.get(change.name) for change in changes}
+        revisions = await super().save_records(changes)
+        for change, revision in zip(changes, revisions, strict=True):
+            old = before[change.name]
+            if old is not None and change.value is not None and random.random() < 0.3:
+                self._records[change.name] = (old[0], revision)
+        return revisions
+
+
 def _unconditional(write: Write) -> Write:
     return Write(write.stream, write.records, write.expected, None)
 
@@ -138,10 +192,17 @@ FAULTS = {
     "holds": ReadsEverythingAtOnce,
     "swaps": SwapsWithoutComparing,
     "swaps-half": SwapsByHalf,
+    "sleeps": SleepsThroughAppends,
+    "skips": SkipsAfterAPage,
+    "repeats": RepeatsAfterAPage,
+    "ageless": NothingGrowsOld,
+    "aged": EverythingIsOld,
+    "forgets-records": ForgetsRecords,
 }
 
 
 async def open(url: str, limits: Limits) -> MemoryBackend:
+    consuming.PATIENCE_SECONDS = 1.0  # what these backends do not do now, they never do
     return FAULTS[url.rstrip(":")]()
 
 

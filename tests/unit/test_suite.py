@@ -46,6 +46,12 @@ def _run(url: str, *options: str) -> subprocess.CompletedProcess[str]:
         ("holds", ["test_long_read"]),
         ("swaps", ["test_record_as_expected_only", "test_one_swap_wins_each_round", "test_fenced_member"]),
         ("swaps-half", ["test_records_all_or_none"]),
+        ("sleeps", ["test_catch_up_then_live"]),
+        ("skips", ["test_slow_reader", "test_slow_handler"]),
+        ("repeats", ["test_slow_reader", "test_consumer_cancelled_under_load"]),
+        ("ageless", ["test_fenced_member", "test_ages_rise"]),
+        ("aged", ["test_fenced_member"]),
+        ("forgets-records", ["test_consumer_cancelled_under_load"]),
     ],
 )
 def test_faults_are_noticed(fault: str, tests: list[str]) -> None:

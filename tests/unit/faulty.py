@@ -158,19 +158,6 @@ class EverythingIsOld(MemoryBackend):
         return [msgspec.structs.replace(record, age_us=record.age_us + 60_000_000) for record in records]
 
 
-class ForgetsRecords(MemoryBackend):
-    """Acknowledges a new value of a record, and keeps the old one under the new revision, now and then."""
-
-    async def save_records(self, changes: Sequence[RecordChange]) -> list[int]:
-        before = {change.name: self._records.get(change.name) for change in changes}
-        revisions = await super().save_records(changes)
-        for change, revision in zip(changes, revisions, strict=True):
-            old = before[change.name]
-            if old is not None and change.value is not None and random.random() < 0.3:
-                self._records[change.name] = (old[0], revision)
-        return revisions
-
-
 def _unconditional(write: Write) -> Write:
     return Write(write.stream, write.records, write.expected, None)
 
@@ -197,7 +184,6 @@ FAULTS = {
     "repeats": RepeatsAfterAPage,
     "ageless": NothingGrowsOld,
     "aged": EverythingIsOld,
-    "forgets-records": ForgetsRecords,
 }
 
 

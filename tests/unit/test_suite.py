@@ -51,7 +51,6 @@ def _run(url: str, *options: str) -> subprocess.CompletedProcess[str]:
         ("repeats", ["test_slow_reader", "test_consumer_cancelled_under_load"]),
         ("ageless", ["test_fenced_member", "test_ages_rise"]),
         ("aged", ["test_fenced_member"]),
-        ("forgets-records", ["test_consumer_cancelled_under_load"]),
     ],
 )
 def test_faults_are_noticed(fault: str, tests: list[str]) -> None:

@@ -13,6 +13,7 @@ from headwater.codecs.checking import checked_name
 from headwater.errors import InvalidEvent, TooLarge
 from headwater.events import JSON, EventRecord, NewEvent, is_json, microseconds_of
 from headwater.limits import Limits
+from headwater.tracing import current_trace
 
 _encode = msgspec.json.Encoder().encode
 
@@ -45,7 +46,7 @@ def _has_nan(value: Any) -> bool:
 
 
 def encode_event(event: NewEvent, limits: Limits) -> EventRecord:
-    """The event as a backend stores it.
+    """The event as a backend stores it. Its metadata get what the present ``trace`` says.
 
     Raises ``InvalidEvent`` where it can't be stored as given, ``TooLarge`` where it is over a limit.
     """
@@ -53,13 +54,14 @@ def encode_event(event: NewEvent, limits: Limits) -> EventRecord:
         raise InvalidEvent(f"{event!r} is not an event", "Append headwater.NewEvent(type, data) objects.")
     kind = checked_name("event type", event.type, "type_bytes_max", limits.type_bytes_max)
     data, content_type = _encode_data(event)
+    trace = current_trace()
     if len(data) > limits.event_bytes_max:
         raise TooLarge(f"the data of event {kind!r} (in bytes)", len(data), "event_bytes_max", limits.event_bytes_max)
     return EventRecord(
         event.id.bytes,
         kind,
         data,
-        _encode_metadata(event, limits) if event.metadata else b"",
+        _encode_metadata(event, limits, trace) if event.metadata or trace else b"",
         _checked_tags(event.tags, limits) if event.tags else (),
         content_type,
         None if event.occurred_at is None else _checked_moment(event.occurred_at),
@@ -92,11 +94,12 @@ def _encode_data(event: NewEvent) -> tuple[bytes, str]:
     return bytes(data), content_type
 
 
-def _encode_metadata(event: NewEvent, limits: Limits) -> bytes:
+def _encode_metadata(event: NewEvent, limits: Limits, trace: Mapping[str, Any]) -> bytes:
     what = f"the metadata of event {event.type!r}"
-    if not isinstance(event.metadata, Mapping):
-        raise InvalidEvent(f"{what} is a {type(event.metadata).__name__}", "Give a mapping of texts to values.")
-    metadata = encode_json(dict(event.metadata), what)
+    given = event.metadata or {}
+    if not isinstance(given, Mapping):
+        raise InvalidEvent(f"{what} is a {type(given).__name__}", "Give a mapping of texts to values.")
+    metadata = encode_json({**trace, **given}, what)
     if len(metadata) > limits.metadata_bytes_max:
         raise TooLarge(f"{what} (in bytes)", len(metadata), "metadata_bytes_max", limits.metadata_bytes_max)
     return metadata

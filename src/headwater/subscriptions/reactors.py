@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -17,6 +17,7 @@ from headwater.queries import ANY, AppendCondition, ExpectedVersion
 from headwater.subscriptions.inbox import Inbox
 from headwater.subscriptions.scheduling import Scheduled, ScheduledEvents
 from headwater.subscriptions.sinks import in_thread, in_turn, is_async
+from headwater.tracing import trace
 from headwater.writing import Append, BoundStore
 
 __all__ = ["BlockingReaction", "Reacting", "Reaction", "ReactionHandler"]
@@ -38,11 +39,6 @@ class Reaction:
         self._origin = f"{reactor}/{event.id}"
         self._event = event
         self._made = 0
-        metadata = event.metadata
-        self._trace = {
-            "correlation_id": metadata.get("correlation_id") or str(event.id),
-            "causation_id": str(event.id),
-        }
 
     @property
     def key(self) -> str:
@@ -62,7 +58,7 @@ class Reaction:
         The new events get ids made from the reactor's name, the event's id and their number in this reaction: when the
         event comes again, appending them again is a retry, as long as the handler decides the same. Their metadata
         get ``causation_id`` (the event's id) and ``correlation_id`` (the event's own, else its id) where they don't
-        say something else.
+        say something else, as all events do that are appended inside the handler.
         """
         return await self._store.append(stream, self._following(events), expected=expected, condition=condition)
 
@@ -89,12 +85,11 @@ class Reaction:
 
     def _follower(self, event: NewEvent) -> NewEvent:
         self._made += 1
-        given = event.metadata
         return NewEvent(
             event.type,
             event.data,
             id=uuid.uuid5(NAMESPACE, f"{self._origin}/{self._made}"),
-            metadata={**self._trace, **(given or {})} if given is None or isinstance(given, Mapping) else given,
+            metadata=event.metadata,
             tags=event.tags,
             content_type=event.content_type,
             occurred_at=event.occurred_at,
@@ -173,8 +168,10 @@ class Reacting:
 
     async def _react(self, event: Event) -> None:
         reaction = Reaction(self._backend, self._limits, self._scheduled, self._reactor, event)
-        if self._suspends:
-            await self._handler(event, reaction)
-        else:
-            blocking = BlockingReaction(reaction, asyncio.get_running_loop())
-            await in_thread(self._handler, event, blocking)
+        correlation = event.metadata.get("correlation_id") or str(event.id)
+        with trace(correlation_id=correlation, causation_id=str(event.id)):
+            if self._suspends:
+                await self._handler(event, reaction)
+            else:
+                blocking = BlockingReaction(reaction, asyncio.get_running_loop())
+                await in_thread(self._handler, event, blocking)

@@ -1,0 +1,220 @@
+"""Loading, deciding and appending: with the expected version, again after a conflict, once for each command."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from headwater.deciders.aggregate import Aggregate, AggregateDecider
+from headwater.deciders.decider import Decider
+from headwater.deciders.snapshots import Kept, KeptStates, SnapshotEvery, age_seconds
+from headwater.errors import DuplicateEvent, WrongExpectedVersion
+from headwater.events import Event, NewEvent
+from headwater.queries import NO_STREAM, ExpectedVersion
+from headwater.store import EventStore
+from headwater.subscriptions import Retry
+from headwater.tracing import trace
+from headwater.typed import Codec
+from headwater.waiting import running_loop, sleep
+
+__all__ = ["CONFLICTS", "Executed", "Loaded", "Repository", "command_event_id"]
+
+C = TypeVar("C")
+S = TypeVar("S")
+
+NAMESPACE = uuid.UUID("b4b6a0f2-6d0e-5f6b-9d59-5b1f6c9e7a10")
+"""Ids of events are made in it from a command's id, the stream and the event's number in it."""
+
+CONFLICTS = Retry(attempts=10, first=0.005, most=0.5)
+"""How often a command is decided anew where somebody else appended between loading and appending."""
+
+
+class Loaded(msgspec.Struct, Generic[S], frozen=True):
+    """A stream's state, as of its last event."""
+
+    state: S
+    version: int
+    """Of the stream; 0 where it has no events."""
+    replayed: int
+    """Events that were read for it; the others are in the snapshot."""
+    expected: ExpectedVersion
+    """What an append that relies on this state has to expect."""
+
+
+class Executed(msgspec.Struct, frozen=True):
+    """What came of a command."""
+
+    events: Sequence[Any]
+    """What was decided; nothing is appended where it is empty."""
+    version: int
+    """Of the stream afterwards."""
+    position: int
+    """Of the last event in the whole log, for ``wait_for``; 0 where nothing was appended."""
+    duplicate: bool = False
+    """The command of this id was executed before; these are its events."""
+
+
+def command_event_id(command: str, stream: str, number: int) -> uuid.UUID:
+    """The id of a command's event in a stream: executing the command again makes the same."""
+    return uuid.uuid5(NAMESPACE, f"{command}/{stream}/{number}")
+
+
+class Repository(Generic[C, S]):
+    """Executes commands on the streams that one rule is about.
+
+    Arguments:
+        store: an open store.
+        codec: knows the classes of the events.
+        rule: a ``Decider``, or a subclass of ``Aggregate``; its commands are functions of it, such as
+            ``lambda loan: loan.approve("anna")``.
+        snapshots: keep states now and then, so that long streams load quickly. None: read all events each time.
+        retry: how often to decide anew after a conflict, and how long to wait before; pauses are random.
+    """
+
+    def __init__(
+        self,
+        store: EventStore,
+        codec: Codec,
+        rule: Decider[C, S] | type[Aggregate],
+        *,
+        snapshots: SnapshotEvery | None = None,
+        retry: Retry = CONFLICTS,
+    ) -> None:
+        self._store = store
+        self._codec = codec
+        self._rule: Decider[Any, Any] = rule if isinstance(rule, Decider) else AggregateDecider(rule)
+        self._retry = retry
+        self._every = snapshots
+        self._kept: KeptStates[Any] = KeptStates(
+            store.snapshots, self._rule.name, self._rule.version, self._rule.restore
+        )
+        self._saving: set[asyncio.Task[None]] = set()
+
+    async def load(self, stream: str) -> Loaded[S]:
+        """The state of a stream: from its snapshot where there is a good one, and the events since."""
+        if self._every is not None and (kept := await self._kept.load(stream)) is not None:
+            loaded = await self._folded(stream, kept)
+            if loaded is not None:
+                return loaded
+        loaded = await self._folded(stream, None)
+        assert loaded is not None
+        return loaded
+
+    async def _folded(self, stream: str, kept: Kept[Any] | None) -> Loaded[Any] | None:
+        """The state; None where the snapshot does not belong to what the stream shows now (it was deleted since, or
+        the store was restored from an older backup)."""
+        rule = self._rule
+        state = rule.initial() if kept is None else kept.state
+        version, count, size, last = 0 if kept is None else kept.version, 0, 0, None
+        async with aclosing(self._store.read(stream, after=0 if kept is None else kept.version - 1)) as events:
+            if kept is not None:
+                first = await anext(events, None)
+                if first is None or first.version != kept.version or str(first.id) != kept.event_id:
+                    return None
+            async for event, body in self._codec.read(events):
+                state = rule.evolve(state, body)
+                count, size, last = count + (event is not last), size + len(event.raw_data), event
+        if last is not None:
+            version = last.version
+            await self._keep(stream, state, last, kept, count, size)
+        expected = version or await self._expected_of_empty(stream)
+        return Loaded(state, version, count, expected)
+
+    async def _expected_of_empty(self, stream: str) -> ExpectedVersion:
+        """Nothing is shown of the stream: it has none, it was deleted, or all events are out of its policy."""
+        info = await self._store.stream(stream)
+        return NO_STREAM if info is None or info.state != "open" else info.version
+
+    async def _keep(self, stream: str, state: Any, last: Event, kept: Kept[Any] | None, count: int, size: int) -> None:
+        age = age_seconds(kept.saved_us) if kept is not None else 0.0
+        if self._every is None or not self._every.wanted(count, age, size):
+            return
+        saving = self._kept.save(stream, self._rule.dump(state), last)
+        if running_loop() is None:
+            await saving
+            return
+        task = asyncio.get_running_loop().create_task(saving, name=f"headwater snapshot {stream}")
+        self._saving.add(task)
+        task.add_done_callback(self._saving.discard)
+
+    async def settle(self) -> None:
+        """Wait for snapshots that are being saved in the background. Before the store is closed, for instance."""
+        await asyncio.gather(*self._saving)
+
+    async def execute(
+        self,
+        stream: str,
+        command: C,
+        *,
+        id: uuid.UUID | str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        tags: Iterable[str] = (),
+    ) -> Executed:
+        """Load the stream's state, decide, and append what was decided, with the version that was loaded.
+
+        Where somebody else appended meanwhile, all of it is done again. The rule's own exceptions pass through.
+
+        Arguments:
+            id: of the command. The same id again, now or in a year, gives the first result and decides nothing; the
+                events carry it as their ``causation_id``.
+            metadata: of the events, beside what the present ``trace`` says.
+            tags: of the events, beside those that their classes declare.
+
+        Raises ``WrongExpectedVersion`` where there was a conflict each time, and as ``EventStore.append`` does.
+        """
+        name = None if id is None else str(id)
+        attempt = 1
+        while True:
+            if name is not None and (before := await self._executed(stream, name)) is not None:
+                return before
+            loaded = await self.load(stream)
+            decided = self._rule.decide(command, loaded.state)
+            if not decided:
+                return Executed((), loaded.version, 0)
+            new = self._encoded(stream, decided, name, metadata, tags)
+            try:
+                with trace(causation_id=name):
+                    done = await self._store.append(stream, new, expected=loaded.expected)
+            except (WrongExpectedVersion, DuplicateEvent) as conflict:
+                if (isinstance(conflict, DuplicateEvent) and name is None) or not self._retry.again(attempt):
+                    raise
+                await sleep(self._retry.pause(attempt))
+                attempt += 1
+                continue
+            if done.duplicate:  # the same command, executed at the same time by somebody else
+                continue
+            return Executed(decided, done.version, done.position)
+
+    def _encoded(
+        self,
+        stream: str,
+        decided: Sequence[object],
+        command: str | None,
+        metadata: Mapping[str, Any] | None,
+        tags: Iterable[str],
+    ) -> list[NewEvent]:
+        tags = tuple(tags)
+        return [
+            self._codec.encode(
+                body,
+                id=None if command is None else command_event_id(command, stream, number),
+                metadata=metadata,
+                tags=tags,
+            )
+            for number, body in enumerate(decided, start=1)
+        ]
+
+    async def _executed(self, stream: str, command: str) -> Executed | None:
+        """What came of the command of this id; None where it has no events yet."""
+        events: list[Event] = []
+        while (event := await self._store.event(command_event_id(command, stream, len(events) + 1))) is not None:
+            events.append(event)
+        if not events:
+            return None
+        bodies = [self._codec.decode(event) for event in events]
+        return Executed(bodies, events[-1].version, events[-1].position, duplicate=True)

@@ -1,0 +1,114 @@
+"""Decisions over whatever a query finds: consistency boundaries that are as large as the decision, no larger.
+
+The pattern is that of dynamic consistency boundaries (https://dcb.events): small projections are composed into the
+model that a decision needs, and what was decided is appended on condition that nothing new matches their queries.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from types import SimpleNamespace
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from headwater.backend import Appended
+from headwater.deciders.repository import CONFLICTS, Executed, command_event_id
+from headwater.errors import AppendConditionFailed, DuplicateEvent, InvalidQuery, WrongExpectedVersion
+from headwater.events import Event, NewEvent
+from headwater.queries import AppendCondition, Query, QueryItem
+from headwater.store import EventStore
+from headwater.subscriptions import Retry
+from headwater.tracing import trace
+from headwater.typed import Codec, Unknown, type_name
+from headwater.waiting import sleep
+
+__all__ = ["Boundary", "DecisionModel", "Fact"]
+
+S = TypeVar("S")
+
+
+class Fact(Generic[S]):
+    """A small projection of the events that a query finds: one thing that a decision has to know.
+
+    ``Fact(0, lambda count, event: count + 1, types=[StudentSubscribed], tags=["course:c1"])``.
+
+    Arguments:
+        initial: before the first event.
+        evolve: ``(state, event) -> state``, for objects of the codec's classes.
+        types: classes of events (or names of types); any of them.
+        tags: all of them.
+        query: instead of ``types`` and ``tags``, where the events are found otherwise.
+        last: only the last matching event counts; nothing earlier is read.
+    """
+
+    def __init__(
+        self,
+        initial: S,
+        evolve: Callable[[S, Any], S],
+        *,
+        types: Iterable[type | str] = (),
+        tags: Iterable[str] = (),
+        query: Query | None = None,
+        last: bool = False,
+    ) -> None:
+        self.initial = initial
+        self.evolve = evolve
+        self.last = last
+        names = [each if isinstance(each, str) else type_name(each) for each in types]
+        tags = list(tags)
+        if (query is None) == (not names and not tags):
+            raise InvalidQuery("a fact has no query, or two", "Give types and tags, or a query.")
+        self.query = Query([QueryItem(types=names, tags=tags)]) if query is None else query
+
+
+class DecisionModel(msgspec.Struct, frozen=True):
+    """What a decision has to know, and the condition on which that is still so."""
+
+    facts: SimpleNamespace
+    """The state of each fact, by name."""
+    condition: AppendCondition | None
+    """Nothing that matches the facts' queries was appended after they were read; None where there are no facts."""
+
+
+class Boundary:
+    """Decides on facts from anywhere in the log, and appends what was decided if they still hold.
+
+    Needs ``capabilities.append_condition``. Arguments as of ``Repository``.
+    """
+
+    def __init__(self, store: EventStore, codec: Codec, *, retry: Retry = CONFLICTS) -> None:
+        self._store = store
+        self._codec = codec
+        self._retry = retry
+
+    async def model(self, facts: Mapping[str, Fact[Any]]) -> DecisionModel:
+        """Read what the facts' queries find, once for all of them, and fold it."""
+        if not facts:
+            return DecisionModel(SimpleNamespace(), None)
+        after = await self._store.head()
+        states = {name: fact.initial for name, fact in facts.items()}
+        whole = {name: fact for name, fact in facts.items() if not fact.last}
+        if whole:
+            query = Query([item for fact in whole.values() for item in fact.query.items])
+            async with aclosing(self._store.read_all(query=query)) as events:
+                async for event in events:
+                    after = max(after, event.position)
+                    self._fold(event, whole, states)
+        for name, fact in facts.items():
+            if fact.last:
+                async with aclosing(self._store.read_all(query=fact.query, backwards=True, limit=1)) as events:
+                    async for event in events:
+                        self._fold(event, {name: fact}, states)
+        matching = Query([item for fact in facts.values() for item in fact.query.items])
+        return DecisionModel(SimpleNamespace(**states), AppendCondition(matching, after))
+
+    def _fold(self, event: Event, facts: Mapping[str, Fact[Any]], states: dict[str, Any]) -> None:
+        body = self._codec.decode(event)
+        if isinstance(body, Unknown):
+            return
+        for name, fact in facts.items():
+            if fact.query.matches(event):
+                states[name] = fact.evolve(states[name], body)

@@ -1,8 +1,21 @@
-"""Deciding what happens: rules about one stream, about several, and about whatever a query finds."""
+"""Deciding what happens: rules about one stream, and about whatever a query finds."""
 
 from headwater.deciders.aggregate import Aggregate, applies
+from headwater.deciders.boundaries import Boundary, DecisionModel, Fact
+from headwater.deciders.commands import Executed
 from headwater.deciders.decider import Decider
-from headwater.deciders.repository import Executed, Loaded, Repository
+from headwater.deciders.repository import Loaded, Repository
 from headwater.deciders.snapshots import SnapshotEvery
 
-__all__ = ["Aggregate", "Decider", "Executed", "Loaded", "Repository", "SnapshotEvery", "applies"]
+__all__ = [
+    "Aggregate",
+    "Boundary",
+    "Decider",
+    "DecisionModel",
+    "Executed",
+    "Fact",
+    "Loaded",
+    "Repository",
+    "SnapshotEvery",
+    "applies",
+]

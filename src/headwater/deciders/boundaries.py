@@ -7,17 +7,16 @@ model that a decision needs, and what was decided is appended on condition that 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
 from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from headwater.backend import Appended
-from headwater.deciders.repository import CONFLICTS, Executed, command_event_id
-from headwater.errors import AppendConditionFailed, DuplicateEvent, InvalidQuery, WrongExpectedVersion
-from headwater.events import Event, NewEvent
+from headwater.deciders.commands import CONFLICTS, Executed, encoded, executed
+from headwater.errors import AppendConditionFailed, DuplicateEvent, InvalidQuery
+from headwater.events import Event
 from headwater.queries import AppendCondition, Query, QueryItem
 from headwater.store import EventStore
 from headwater.subscriptions import Retry
@@ -112,3 +111,50 @@ class Boundary:
         for name, fact in facts.items():
             if fact.query.matches(event):
                 states[name] = fact.evolve(states[name], body)
+
+    async def execute(
+        self,
+        facts: Mapping[str, Fact[Any]],
+        decide: Callable[[Any], Iterable[object]],
+        *,
+        stream: str | None = None,
+        id: uuid.UUID | str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        tags: Iterable[str] = (),
+    ) -> Executed:
+        """Read the facts, decide, and append what was decided on condition that the facts still hold.
+
+        Where something new matches the facts' queries meanwhile, all of it is done again. Exceptions of ``decide``
+        pass through.
+
+        Arguments:
+            facts: what the decision has to know, by name.
+            decide: gets the states of the facts as attributes (``model.seats``), gives the events, or raises. It runs
+                again after a conflict.
+            stream: where to append them; None: to no stream, so the events must carry tags.
+            id: of the command; the same id again gives the first result and decides nothing.
+            metadata: of the events. ``tags``: of the events, beside those that their classes declare.
+
+        Raises ``AppendConditionFailed`` where there was a conflict each time, and as ``EventStore.append`` does.
+        """
+        name = None if id is None else str(id)
+        attempt = 1
+        while True:
+            if name is not None and (before := await executed(self._store, self._codec, stream, name)) is not None:
+                return before
+            model = await self.model(facts)
+            decided = list(decide(model.facts))
+            if not decided:
+                return Executed((), 0, 0)
+            new = encoded(self._codec, stream, decided, name, metadata, tags)
+            try:
+                with trace(causation_id=name):
+                    done = await self._store.append(stream, new, condition=model.condition)
+            except (AppendConditionFailed, DuplicateEvent) as conflict:
+                if (isinstance(conflict, DuplicateEvent) and name is None) or not self._retry.again(attempt):
+                    raise
+                await sleep(self._retry.pause(attempt))
+                attempt += 1
+                continue
+            if not done.duplicate:
+                return Executed(decided, done.version, done.position)

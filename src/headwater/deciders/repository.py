@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from headwater.deciders.aggregate import Aggregate, AggregateDecider
+from headwater.deciders.commands import CONFLICTS, Executed, encoded, executed
 from headwater.deciders.decider import Decider
 from headwater.deciders.snapshots import Kept, KeptStates, SnapshotEvery, age_seconds
 from headwater.errors import DuplicateEvent, WrongExpectedVersion
-from headwater.events import Event, NewEvent
+from headwater.events import Event
 from headwater.queries import NO_STREAM, ExpectedVersion
 from headwater.store import EventStore
 from headwater.subscriptions import Retry
@@ -22,16 +23,10 @@ from headwater.tracing import trace
 from headwater.typed import Codec
 from headwater.waiting import running_loop, sleep
 
-__all__ = ["CONFLICTS", "Executed", "Loaded", "Repository", "command_event_id"]
+__all__ = ["Loaded", "Repository"]
 
 C = TypeVar("C")
 S = TypeVar("S")
-
-NAMESPACE = uuid.UUID("b4b6a0f2-6d0e-5f6b-9d59-5b1f6c9e7a10")
-"""Ids of events are made in it from a command's id, the stream and the event's number in it."""
-
-CONFLICTS = Retry(attempts=10, first=0.005, most=0.5)
-"""How often a command is decided anew where somebody else appended between loading and appending."""
 
 
 class Loaded(msgspec.Struct, Generic[S], frozen=True):
@@ -44,24 +39,6 @@ class Loaded(msgspec.Struct, Generic[S], frozen=True):
     """Events that were read for it; the others are in the snapshot."""
     expected: ExpectedVersion
     """What an append that relies on this state has to expect."""
-
-
-class Executed(msgspec.Struct, frozen=True):
-    """What came of a command."""
-
-    events: Sequence[Any]
-    """What was decided; nothing is appended where it is empty."""
-    version: int
-    """Of the stream afterwards."""
-    position: int
-    """Of the last event in the whole log, for ``wait_for``; 0 where nothing was appended."""
-    duplicate: bool = False
-    """The command of this id was executed before; these are its events."""
-
-
-def command_event_id(command: str, stream: str, number: int) -> uuid.UUID:
-    """The id of a command's event in a stream: executing the command again makes the same."""
-    return uuid.uuid5(NAMESPACE, f"{command}/{stream}/{number}")
 
 
 class Repository(Generic[C, S]):
@@ -170,13 +147,13 @@ class Repository(Generic[C, S]):
         name = None if id is None else str(id)
         attempt = 1
         while True:
-            if name is not None and (before := await self._executed(stream, name)) is not None:
+            if name is not None and (before := await executed(self._store, self._codec, stream, name)) is not None:
                 return before
             loaded = await self.load(stream)
             decided = self._rule.decide(command, loaded.state)
             if not decided:
                 return Executed((), loaded.version, 0)
-            new = self._encoded(stream, decided, name, metadata, tags)
+            new = encoded(self._codec, stream, decided, name, metadata, tags)
             try:
                 with trace(causation_id=name):
                     done = await self._store.append(stream, new, expected=loaded.expected)
@@ -189,32 +166,3 @@ class Repository(Generic[C, S]):
             if done.duplicate:  # the same command, executed at the same time by somebody else
                 continue
             return Executed(decided, done.version, done.position)
-
-    def _encoded(
-        self,
-        stream: str,
-        decided: Sequence[object],
-        command: str | None,
-        metadata: Mapping[str, Any] | None,
-        tags: Iterable[str],
-    ) -> list[NewEvent]:
-        tags = tuple(tags)
-        return [
-            self._codec.encode(
-                body,
-                id=None if command is None else command_event_id(command, stream, number),
-                metadata=metadata,
-                tags=tags,
-            )
-            for number, body in enumerate(decided, start=1)
-        ]
-
-    async def _executed(self, stream: str, command: str) -> Executed | None:
-        """What came of the command of this id; None where it has no events yet."""
-        events: list[Event] = []
-        while (event := await self._store.event(command_event_id(command, stream, len(events) + 1))) is not None:
-            events.append(event)
-        if not events:
-            return None
-        bodies = [self._codec.decode(event) for event in events]
-        return Executed(bodies, events[-1].version, events[-1].position, duplicate=True)

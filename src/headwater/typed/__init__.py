@@ -1,7 +1,7 @@
 """Typed events: classes that are stored as events, and read again in whatever shape they were stored."""
 
 from headwater.typed.codec import Codec, Unknown, UnreadableEvent
-from headwater.typed.declaring import Change, InvalidType, event
+from headwater.typed.declaring import Change, InvalidType, event, type_name
 from headwater.typed.reshaping import Merge, Split
 
-__all__ = ["Change", "Codec", "InvalidType", "Merge", "Split", "Unknown", "UnreadableEvent", "event"]
+__all__ = ["Change", "Codec", "InvalidType", "Merge", "Split", "Unknown", "UnreadableEvent", "event", "type_name"]

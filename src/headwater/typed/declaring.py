@@ -10,7 +10,7 @@ import msgspec
 
 from headwater.errors import HeadwaterError
 
-__all__ = ["Change", "Converter", "Declared", "InvalidType", "declared", "event"]
+__all__ = ["Change", "Converter", "Declared", "InvalidType", "declared", "event", "type_name"]
 
 K = TypeVar("K", bound=type)
 
@@ -102,6 +102,11 @@ def declared(kind: type) -> Declared:
             f"{kind.__module__}.{kind.__qualname__}", "is not declared as an event", 'Put @event("ItsName") above it.'
         )
     return found
+
+
+def type_name(kind: type) -> str:
+    """The type under which objects of this class are stored. ``InvalidType`` where it is not declared."""
+    return declared(kind).name
 
 
 def _check(name: Any, version: Any, kind: Any, up: Mapping[int, Any], down: Mapping[int, Any]) -> None:

@@ -1,0 +1,69 @@
+"""What executing a command means, whatever it is decided on: ids of its events, and what came of it before."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from headwater.events import Event, NewEvent
+from headwater.store import EventStore
+from headwater.subscriptions import Retry
+from headwater.typed import Codec
+
+__all__ = ["CONFLICTS", "Executed", "encoded", "executed"]
+
+NAMESPACE = uuid.UUID("b4b6a0f2-6d0e-5f6b-9d59-5b1f6c9e7a10")
+"""Ids of events are made in it from a command's id, the stream and the event's number in it."""
+
+CONFLICTS = Retry(attempts=10, first=0.005, most=0.5)
+"""How often a command is decided anew where somebody else appended between loading and appending."""
+
+
+class Executed(msgspec.Struct, frozen=True):
+    """What came of a command."""
+
+    events: Sequence[Any]
+    """What was decided; nothing is appended where it is empty."""
+    version: int
+    """Of the stream afterwards."""
+    position: int
+    """Of the last event in the whole log, for ``wait_for``; 0 where nothing was appended."""
+    duplicate: bool = False
+    """The command of this id was executed before; these are its events."""
+
+
+def event_id(command: str, stream: str | None, number: int) -> uuid.UUID:
+    """The id of a command's event: executing the command again makes the same."""
+    return uuid.uuid5(NAMESPACE, f"{command}/{stream or ''}/{number}")
+
+
+def encoded(
+    codec: Codec,
+    stream: str | None,
+    decided: Sequence[object],
+    command: str | None,
+    metadata: Mapping[str, Any] | None,
+    tags: Iterable[str],
+) -> list[NewEvent]:
+    """What was decided, as new events."""
+    tags = tuple(tags)
+    return [
+        codec.encode(
+            body, id=None if command is None else event_id(command, stream, number), metadata=metadata, tags=tags
+        )
+        for number, body in enumerate(decided, start=1)
+    ]
+
+
+async def executed(store: EventStore, codec: Codec, stream: str | None, command: str) -> Executed | None:
+    """What came of the command of this id; None where it has no events yet."""
+    events: list[Event] = []
+    while (event := await store.event(event_id(command, stream, len(events) + 1))) is not None:
+        events.append(event)
+    if not events:
+        return None
+    bodies = [codec.decode(event) for event in events]
+    return Executed(bodies, events[-1].version, events[-1].position, duplicate=True)

@@ -21,6 +21,7 @@ from headwater.cli.scheduled import scheduled
 from headwater.cli.schema import schema
 from headwater.cli.streams import streams
 from headwater.cli.terminal import command
+from headwater.cli.types import types
 from headwater.cli.verify import verify
 
 __all__ = ["app"]
@@ -63,6 +64,7 @@ app.command("append")(command(append))
 app.command("schema")(command(schema))
 app.command("verify")(command(verify))
 app.add_typer(projections, name="projections")
+app.add_typer(types, name="types")
 app.add_typer(consumers, name="consumers")
 app.add_typer(parked, name="parked")
 app.add_typer(scheduled, name="scheduled")

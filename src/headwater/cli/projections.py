@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
-import importlib.util
-import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from headwater.cli.arguments import AsJson, Store
+from headwater.cli.loading import named
 from headwater.cli.showing import json_line, table
 from headwater.cli.terminal import command, on_interrupt, progress, say
 
@@ -283,36 +280,15 @@ def _loaded(text: str) -> Projection:
     """The projection that ``module:Class`` or ``file.py:Class`` names."""
     from headwater.projections import Projection
 
-    place, _, name = text.rpartition(":")
-    if not place or not name.isidentifier():
-        raise typer.BadParameter(f"{text!r} names no class: give package.module:Class, or file.py:Class.")
-    module = _module(place)
+    module, name = named(text, "class")
     kind = getattr(module, name, None)
     if not (isinstance(kind, type) and issubclass(kind, Projection)):
         there = [
             key for key, value in vars(module).items() if isinstance(value, type) and issubclass(value, Projection)
         ]
         known = f"It has: {', '.join(there)}." if there else "It has none."
-        raise typer.BadParameter(f"{place} has no projection {name!r}. {known}")
+        raise typer.BadParameter(f"{text.rpartition(':')[0]} has no projection {name!r}. {known}")
     return kind()
-
-
-def _module(place: str) -> Any:
-    if not place.endswith(".py"):
-        sys.path.insert(0, "")  # what is importable here
-        try:
-            return importlib.import_module(place)
-        except ModuleNotFoundError as missing:
-            raise typer.BadParameter(f"there is no module {missing.name!r} to import, here or installed.") from None
-    path = Path(place)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise typer.BadParameter(f"there is no file {place}.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(path.stem, module)
-    sys.path.insert(0, str(path.parent))
-    spec.loader.exec_module(module)
-    return module
 
 
 projections.command("list")(command(list_command))

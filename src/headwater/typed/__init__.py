@@ -3,5 +3,18 @@
 from headwater.typed.codec import Codec, Unknown, UnreadableEvent
 from headwater.typed.declaring import Change, InvalidType, event, type_name
 from headwater.typed.reshaping import Merge, Split
+from headwater.typed.stored import StoredShape, stored_shapes
 
-__all__ = ["Change", "Codec", "InvalidType", "Merge", "Split", "Unknown", "UnreadableEvent", "event", "type_name"]
+__all__ = [
+    "Change",
+    "Codec",
+    "InvalidType",
+    "Merge",
+    "Split",
+    "StoredShape",
+    "Unknown",
+    "UnreadableEvent",
+    "event",
+    "stored_shapes",
+    "type_name",
+]

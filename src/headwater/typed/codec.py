@@ -196,6 +196,10 @@ class Codec:
         facts = known.declared
         return known.shape.from_fields(_converted(fields, facts.upcast, version, facts.version))
 
+    def bodies(self, event: Event) -> list[Any]:
+        """The objects that a single event is read as: one, or those that it is split into."""
+        return [body for _, body in self._bodies([event], None)]
+
     async def read(self, events: AsyncIterable[Event]) -> AsyncIterator[tuple[Event, Any]]:
         """Each event with its object: ``async for event, body in codec.read(store.read("loan-173688")): …``.
 

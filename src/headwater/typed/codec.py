@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -239,7 +240,9 @@ class Codec:
         }
 
     def _schema_of(self, known: _Known) -> dict[str, Any]:
-        return {**known.shape.json_schema(), "title": known.declared.name, "x-version": known.declared.version}
+        facts = known.declared
+        id = f"urn:headwater:event:{quote(facts.name, safe='')}:{facts.version}"  # what its own $refs are relative to
+        return {"$id": id, **known.shape.json_schema(), "title": facts.name}
 
 
 def _fields(event: Event) -> dict[str, Any]:

@@ -240,7 +240,7 @@ def test_the_stored_name_has_nothing_to_do_with_the_classs_own() -> None:
 def test_a_json_schema_of_every_type() -> None:
     schema = Codec([RequestedThird, Approved, NameChanged]).json_schema()
     assert list(schema["$defs"]) == ["LoanApproved", "LoanRequested", "NameChanged"]
-    assert schema["$defs"]["LoanRequested"]["x-version"] == 3
+    assert schema["$defs"]["LoanRequested"]["$id"] == "urn:headwater:event:LoanRequested:3"
 
 
 class Undeclared(Approved, frozen=True):

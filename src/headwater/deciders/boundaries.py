@@ -9,12 +9,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from headwater.deciders.commands import CONFLICTS, Executed, encoded, executed
+from headwater.deciders.commands import CONFLICTS, Executed, append_surely, encoded, executed
 from headwater.errors import AppendConditionFailed, DuplicateEvent, InvalidQuery
 from headwater.events import Event
 from headwater.queries import AppendCondition, Query, QueryItem
@@ -149,12 +150,14 @@ class Boundary:
             new = encoded(self._codec, stream, decided, name, metadata, tags)
             try:
                 with trace(causation_id=name):
-                    done = await self._store.append(stream, new, condition=model.condition)
+                    done, ours = await append_surely(
+                        partial(self._store.append, stream, new, condition=model.condition), self._retry
+                    )
             except (AppendConditionFailed, DuplicateEvent) as conflict:
                 if (isinstance(conflict, DuplicateEvent) and name is None) or not self._retry.again(attempt):
                     raise
                 await sleep(self._retry.pause(attempt))
                 attempt += 1
                 continue
-            if not done.duplicate:
+            if ours:
                 return Executed(decided, done.version, done.position)

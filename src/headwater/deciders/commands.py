@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from headwater.backend import Appended
+from headwater.errors import OutcomeUnknown
 from headwater.events import Event, NewEvent
 from headwater.store import EventStore
 from headwater.subscriptions import Retry
 from headwater.typed import Codec
+from headwater.waiting import sleep
 
-__all__ = ["CONFLICTS", "Executed", "encoded", "executed"]
+__all__ = ["CONFLICTS", "Executed", "append_surely", "encoded", "executed"]
 
 NAMESPACE = uuid.UUID("b4b6a0f2-6d0e-5f6b-9d59-5b1f6c9e7a10")
 """Ids of events are made in it from a command's id, the stream and the event's number in it."""
@@ -67,3 +70,19 @@ async def executed(store: EventStore, codec: Codec, stream: str | None, command:
         return None
     bodies = [codec.decode(event) for event in events]
     return Executed(bodies, events[-1].version, events[-1].position, duplicate=True)
+
+
+async def append_surely(append: Callable[[], Awaitable[Appended]], retry: Retry) -> tuple[Appended, bool]:
+    """Append, and again where the answer was lost: ids tell whether it was stored. The result, and whether these very
+    events are ours rather than those of the same command, executed by somebody else."""
+    attempt, lost = 1, False
+    while True:
+        try:
+            done = await append()
+        except OutcomeUnknown:
+            if not retry.again(attempt):
+                raise
+            await sleep(retry.pause(attempt))
+            attempt, lost = attempt + 1, True
+        else:
+            return done, lost or not done.duplicate

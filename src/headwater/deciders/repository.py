@@ -6,12 +6,13 @@ import asyncio
 import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import aclosing
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from headwater.deciders.aggregate import Aggregate, AggregateDecider
-from headwater.deciders.commands import CONFLICTS, Executed, encoded, executed
+from headwater.deciders.commands import CONFLICTS, Executed, append_surely, encoded, executed
 from headwater.deciders.decider import Decider
 from headwater.deciders.snapshots import Kept, KeptStates, SnapshotEvery, age_seconds
 from headwater.errors import DuplicateEvent, WrongExpectedVersion
@@ -156,13 +157,14 @@ class Repository(Generic[C, S]):
             new = encoded(self._codec, stream, decided, name, metadata, tags)
             try:
                 with trace(causation_id=name):
-                    done = await self._store.append(stream, new, expected=loaded.expected)
+                    done, ours = await append_surely(
+                        partial(self._store.append, stream, new, expected=loaded.expected), self._retry
+                    )
             except (WrongExpectedVersion, DuplicateEvent) as conflict:
                 if (isinstance(conflict, DuplicateEvent) and name is None) or not self._retry.again(attempt):
                     raise
                 await sleep(self._retry.pause(attempt))
                 attempt += 1
                 continue
-            if done.duplicate:  # the same command, executed at the same time by somebody else
-                continue
-            return Executed(decided, done.version, done.position)
+            if ours:
+                return Executed(decided, done.version, done.position)

@@ -129,6 +129,11 @@ class Codec:
         """The classes by the names of their types, in order of name."""
         return {name: self._by_name[name].declared.kind for name in sorted(self._by_name)}
 
+    @property
+    def versions(self) -> dict[str, int]:
+        """The version of each type that is written, in order of name."""
+        return {name: self._by_name[name].write for name in sorted(self._by_name)}
+
     def encode(
         self,
         body: object,

@@ -19,10 +19,12 @@ from headwater.cli.projections import projections
 from headwater.cli.read import read
 from headwater.cli.scheduled import scheduled
 from headwater.cli.schema import schema
+from headwater.cli.state import history, state
 from headwater.cli.streams import streams
 from headwater.cli.terminal import command
 from headwater.cli.types import types
 from headwater.cli.verify import verify
+from headwater.cli.why import why
 
 __all__ = ["app"]
 
@@ -63,6 +65,9 @@ app.command("log")(command(log))
 app.command("append")(command(append))
 app.command("schema")(command(schema))
 app.command("verify")(command(verify))
+app.command("state")(command(state))
+app.command("history")(command(history))
+app.command("why")(command(why))
 app.add_typer(projections, name="projections")
 app.add_typer(types, name="types")
 app.add_typer(consumers, name="consumers")

@@ -122,7 +122,8 @@ class Repository(Generic[C, S]):
 
     async def settle(self) -> None:
         """Wait for snapshots that are being saved in the background. Before the store is closed, for instance."""
-        await asyncio.gather(*self._saving)
+        if self._saving:
+            await asyncio.gather(*self._saving)
 
     async def execute(
         self,

@@ -18,18 +18,21 @@ from headwater.connect import open_store
 from headwater.limits import Limits
 from headwater.subscriptions import BlockingReaction as Reaction
 from headwater.sync.consuming import Consumer, Consumers, ParkedEvents, ScheduledEvents
+from headwater.sync.deciding import Boundary, Repository
 from headwater.sync.driving import BackgroundLoop, refuse_running_loop
 from headwater.sync.keeping import Checkpoints, Snapshots
 from headwater.sync.store import BoundStore, EventStore
 
 __all__ = [
     "BoundStore",
+    "Boundary",
     "Checkpoints",
     "Consumer",
     "Consumers",
     "EventStore",
     "ParkedEvents",
     "Reaction",
+    "Repository",
     "ScheduledEvents",
     "Snapshots",
     "connect",

@@ -1,0 +1,84 @@
+"""Repositories and boundaries for code without asyncio."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
+
+from headwater import deciders as asynchronous
+from headwater.deciders import Aggregate, Decider, DecisionModel, Executed, Fact, Loaded, SnapshotEvery
+from headwater.deciders.commands import CONFLICTS
+from headwater.subscriptions import Retry
+from headwater.sync.store import EventStore
+from headwater.typed import Codec
+
+__all__ = ["Boundary", "Repository"]
+
+C = TypeVar("C")
+S = TypeVar("S")
+
+
+class Repository(Generic[C, S]):
+    """``headwater.Repository`` without ``await``, over a store of ``headwater.sync``. Its arguments are the same."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        codec: Codec,
+        rule: Decider[C, S] | type[Aggregate],
+        *,
+        snapshots: SnapshotEvery | None = None,
+        retry: Retry = CONFLICTS,
+    ) -> None:
+        self._repository: asynchronous.Repository[C, S] = asynchronous.Repository(
+            store._store, codec, rule, snapshots=snapshots, retry=retry
+        )
+        self._caller = store._caller
+
+    def load(self, stream: str) -> Loaded[S]:
+        """The state of a stream. As ``headwater.Repository.load``."""
+        return self._caller.run(self._repository.load(stream))
+
+    def execute(
+        self,
+        stream: str,
+        command: C,
+        *,
+        id: uuid.UUID | str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        tags: Iterable[str] = (),
+    ) -> Executed:
+        """Load the stream's state, decide, and append what was decided. As ``headwater.Repository.execute``."""
+        return self._caller.run(self._repository.execute(stream, command, id=id, metadata=metadata, tags=tags))
+
+    def settle(self) -> None:
+        """Wait for snapshots that are being saved in the background."""
+        self._caller.run(self._repository.settle())
+
+
+class Boundary:
+    """``headwater.Boundary`` without ``await``, over a store of ``headwater.sync``. Its arguments are the same."""
+
+    def __init__(self, store: EventStore, codec: Codec, *, retry: Retry = CONFLICTS) -> None:
+        self._boundary = asynchronous.Boundary(store._store, codec, retry=retry)
+        self._caller = store._caller
+
+    def model(self, facts: Mapping[str, Fact[Any]]) -> DecisionModel:
+        """Read what the facts' queries find, and fold it. As ``headwater.Boundary.model``."""
+        return self._caller.run(self._boundary.model(facts))
+
+    def execute(
+        self,
+        facts: Mapping[str, Fact[Any]],
+        decide: Callable[[Any], Iterable[object]],
+        *,
+        stream: str | None = None,
+        id: uuid.UUID | str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        tags: Iterable[str] = (),
+    ) -> Executed:
+        """Read the facts, decide, and append what was decided if they still hold. As ``headwater.Boundary.execute``."""
+        return self._caller.run(
+            self._boundary.execute(facts, decide, stream=stream, id=id, metadata=metadata, tags=tags)
+        )

@@ -11,9 +11,11 @@ from headwater.backend import (
     Appended,
     Capabilities,
     Checkpoint,
+    Forgotten,
     Snapshot,
     StreamInfo,
     StreamPolicy,
+    Subject,
 )
 from headwater.connect import connect
 from headwater.deciders import (
@@ -40,6 +42,7 @@ from headwater.errors import (
     InvalidConsumer,
     InvalidEvent,
     InvalidQuery,
+    MissingKey,
     NotCaughtUp,
     NotSupported,
     OutcomeUnknown,
@@ -90,7 +93,7 @@ from headwater.subscriptions import (
     Sink,
 )
 from headwater.tracing import trace
-from headwater.typed import Change, Codec, InvalidType, Merge, Split, Unknown, UnreadableEvent, event
+from headwater.typed import Change, Codec, InvalidType, Merge, Personal, Split, Unknown, UnreadableEvent, event
 
 __version__ = "0.1.0"
 
@@ -132,6 +135,7 @@ __all__ = [
     "Fenced",
     "Fold",
     "ForeignCheckpoint",
+    "Forgotten",
     "HeadwaterError",
     "InvalidConsumer",
     "InvalidEvent",
@@ -141,11 +145,13 @@ __all__ = [
     "Limits",
     "Loaded",
     "Merge",
+    "MissingKey",
     "NewEvent",
     "NotCaughtUp",
     "NotSupported",
     "OutcomeUnknown",
     "Parked",
+    "Personal",
     "Projection",
     "Projector",
     "Query",
@@ -163,6 +169,7 @@ __all__ = [
     "StreamDeleted",
     "StreamInfo",
     "StreamPolicy",
+    "Subject",
     "Target",
     "TargetFailed",
     "TooLarge",

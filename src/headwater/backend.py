@@ -7,7 +7,7 @@ holds the suite that shows it, for third parties' backends too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol
 
@@ -22,15 +22,19 @@ __all__ = [
     "Backend",
     "Capabilities",
     "Checkpoint",
+    "Forgotten",
     "Page",
     "Record",
     "RecordChange",
+    "Sealer",
     "Snapshot",
     "StreamInfo",
     "StreamPolicy",
     "StreamState",
+    "Subject",
     "Write",
     "beyond",
+    "sealer_of",
     "size_of",
 ]
 
@@ -138,6 +142,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     schema: str
     """The writer's name for the state's shape: load with another one and nothing is found."""
     saved_us: int
+    subjects: tuple[str, ...] = ()
+    """The people whose personal data it holds, where it was sealed for them."""
 
     @property
     def state(self) -> Any:
@@ -175,6 +181,35 @@ class RecordChange(msgspec.Struct, frozen=True):
     """None: remove it."""
     expected: int | None = None
     """The revision it must have; 0: it must not exist; None: whatever."""
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """A person whom sealed data are about, as the vault knows them."""
+
+    subject: str
+    key: str
+    """The id of the present key; '' where there is none."""
+    made_us: int
+    """When that key was made: microseconds since 1970-01-01 UTC; 0 where there is none."""
+    forgotten: dict[str, int]
+    """The ids of the keys that were destroyed, and when: microseconds since 1970-01-01 UTC."""
+
+
+class Forgotten(msgspec.Struct, frozen=True):
+    """What came of forgetting a person."""
+
+    subject: str
+    keys: int
+    """How many keys of this person have been destroyed so far."""
+    at_us: int
+    """When the last one was: microseconds since 1970-01-01 UTC."""
+    remains: str
+    """Where the vault's technology itself may still hold the key, in a sentence; '' where nowhere."""
+
+    @property
+    def at(self) -> datetime:
+        """When the last key was destroyed, in UTC."""
+        return datetime_of(self.at_us)
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -216,6 +251,40 @@ class Appender(Protocol):
         The writes stand in the log in the order given. The events of one write share their ``recorded_us``.
         """
         ...
+
+
+class Sealer(Protocol):
+    """Seals personal data under keys of a vault. Whatever appends to a store with a vault has one: ``sealer_of``."""
+
+    async def seal(self, writes: Sequence[Write]) -> list[Write]:
+        """The writes, with what their metadata mark as personal sealed. ``InvalidEvent`` where a mark fits nothing."""
+        ...
+
+    async def seal_state(self, name: str, raw: bytes, subjects: Sequence[str]) -> bytes:
+        """A state that holds data about these people: to be opened while the keys of all of them are there."""
+        ...
+
+    async def open_state(self, name: str, sealed: bytes) -> tuple[bytes, tuple[str, ...]] | None:
+        """What ``seal_state`` sealed, and whom it is about; None where somebody's key is gone."""
+        ...
+
+    async def forget(self, subject: str) -> Forgotten | None:
+        """Destroy the key of a person; None where there never was one."""
+        ...
+
+    async def subject(self, subject: str) -> Subject | None:
+        """What the vault knows of a person; None where there never was a key."""
+        ...
+
+    def subjects(self) -> AsyncGenerator[list[Subject], None]:
+        """Everybody whom there is or was a key of, in order of their ids, page by page."""
+        ...
+
+
+def sealer_of(appender: Appender) -> Sealer | None:
+    """What seals personal data there; None where the store has no vault."""
+    sealer: Sealer | None = getattr(appender, "sealer", None)
+    return sealer
 
 
 class Backend(Appender, Protocol):
@@ -292,6 +361,10 @@ class Backend(Appender, Protocol):
 
     async def delete_snapshot(self, name: str) -> None: ...
 
+    async def load_snapshots(self, after: str, limit: int) -> list[Snapshot]:
+        """All snapshots by name, from the first name higher than ``after``."""
+        ...
+
     async def save_checkpoint(self, name: str, position: int) -> None: ...
 
     async def load_checkpoint(self, name: str) -> int | None: ...
@@ -304,6 +377,13 @@ class Backend(Appender, Protocol):
         """Make all the changes or none, durably; the new revisions (0 for a removal), in the same order.
 
         Each name stands in one change at most. Raises ``StaleRecord`` where a record is not as expected.
+        """
+        ...
+
+    async def scrub(self) -> str:
+        """Make what was removed or replaced beside the log unreadable in the technology's own files, as far as can be.
+
+        Returns where it may still be found, in a sentence; '' for nowhere.
         """
         ...
 

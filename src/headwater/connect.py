@@ -5,14 +5,18 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Awaitable, Callable, Generator
+from functools import partial
 from importlib.metadata import entry_points
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headwater.backend import Backend
 from headwater.errors import BadUrl, StoreUnavailable
 from headwater.limits import Limits
 from headwater.store import EventStore
+
+if TYPE_CHECKING:
+    from headwater.personal import KeyWrapper
 
 __all__ = ["BACKENDS", "connect", "open_store"]
 
@@ -27,19 +31,18 @@ BACKENDS = {
 Third parties add theirs as an entry point of the group ``headwater.backends``.
 """
 
-_EXTRAS = {"headwater.backends.postgres": "postgres"}
+_EXTRAS = {"headwater.backends.postgres": "postgres", "headwater.personal": "personal"}
 
 
 class _Connecting:
     """What ``connect`` returns: ``async with`` it, or ``await`` it."""
 
-    def __init__(self, url: str, limits: Limits | None) -> None:
-        self._url = url
-        self._limits = limits
+    def __init__(self, url: str, limits: Limits | None, vault: str | None, wrapper: KeyWrapper | None) -> None:
+        self._open = partial(open_store, url, limits, vault, wrapper)
         self._store: EventStore | None = None
 
     def __await__(self) -> Generator[Any, None, EventStore]:
-        return open_store(self._url, self._limits).__await__()
+        return self._open().__await__()
 
     async def __aenter__(self) -> EventStore:
         self._store = await self
@@ -52,22 +55,45 @@ class _Connecting:
             await self._store.close()
 
 
-def connect(url: str, *, limits: Limits | None = None) -> _Connecting:
+def connect(
+    url: str, *, limits: Limits | None = None, vault: str | None = None, wrapper: KeyWrapper | None = None
+) -> _Connecting:
     """Open the store at ``url``; made where it does not exist yet.
 
     ``memory:``, ``sqlite:///file.db`` (``sqlite:////absolute/file.db``), ``postgresql://user@host/database?schema=name``.
 
+    Arguments:
+        limits: the bounds on what one call may carry.
+        vault: the URL of another store, which keeps a key for each person: what events mark as personal data is sealed
+            under it (needs the extra ``personal``). Never the same file or schema as the events.
+        wrapper: wraps those keys, so that the vault alone is worth nothing: a ``MasterKey``, or your key management
+            service.
+
     Use ``async with connect(url) as store:``, or ``store = await connect(url)`` and ``await store.close()``.
     Raises ``BadUrl``, ``StoreUnavailable`` and ``CorruptStore``.
     """
-    return _Connecting(url, limits)
+    return _Connecting(url, limits, vault, wrapper)
 
 
-async def open_store(url: str, limits: Limits | None = None) -> EventStore:
+async def open_store(
+    url: str, limits: Limits | None = None, vault: str | None = None, wrapper: KeyWrapper | None = None
+) -> EventStore:
     """The open store at ``url``: ``connect`` without its ``async with``."""
     opener = _opener(url)
     limits = limits or Limits()
-    return EventStore(await opener(url, limits), limits)
+    if vault is None:
+        return EventStore(await opener(url, limits), limits)
+    if vault == url and not url.startswith("memory:"):
+        raise BadUrl(redacted(vault), "it is the store itself", "Keep the keys in a file or a schema of their own.")
+    with_vault: Callable[..., Backend] = _loaded("headwater.personal:with_vault")
+    keys_opener = _opener(vault)
+    backend = await opener(url, limits)
+    try:
+        keys = await keys_opener(vault, limits)
+    except BaseException:
+        await backend.close()
+        raise
+    return EventStore(with_vault(backend, keys, limits, wrapper), limits)
 
 
 def _opener(url: str) -> Callable[[str, Limits], Awaitable[Backend]]:
@@ -75,17 +101,18 @@ def _opener(url: str) -> Callable[[str, Limits], Awaitable[Backend]]:
         raise BadUrl(str(url), "it does not start with a scheme", f"Start it with one of: {_schemes()}.")
     name = scheme[1]
     if name in BACKENDS:
-        return _loaded(BACKENDS[name])
-    for entry in entry_points(group="headwater.backends", name=name):
-        opener: Callable[[str, Limits], Awaitable[Backend]] = entry.load()
+        opener: Callable[[str, Limits], Awaitable[Backend]] = _loaded(BACKENDS[name])
         return opener
+    for entry in entry_points(group="headwater.backends", name=name):
+        found: Callable[[str, Limits], Awaitable[Backend]] = entry.load()
+        return found
     raise BadUrl(redacted(url), f"no backend answers to {name!r}", f"Start it with one of: {_schemes()}.")
 
 
-def _loaded(target: str) -> Callable[[str, Limits], Awaitable[Backend]]:
+def _loaded(target: str) -> Any:
     module, _, function = target.partition(":")
     try:
-        opener: Callable[[str, Limits], Awaitable[Backend]] = getattr(importlib.import_module(module), function)
+        return getattr(importlib.import_module(module), function)
     except ModuleNotFoundError as missing:
         if module not in _EXTRAS or (missing.name or "").startswith("headwater"):
             raise
@@ -94,7 +121,6 @@ def _loaded(target: str) -> Callable[[str, Limits], Awaitable[Backend]]:
             f"Install the extra: pip install 'headwater[{_EXTRAS[module]}]'.",
             transient=False,
         ) from None
-    return opener
 
 
 def _schemes() -> str:

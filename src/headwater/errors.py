@@ -18,6 +18,7 @@
     ├── ForeignCheckpoint          the checkpoint belongs to another store
     ├── InvalidConsumer            a consumer can't be run as asked
     ├── Fenced                     another member has taken over this one's share
+    ├── MissingKey                 the vault has never had the key that personal data are sealed under
     ├── StaleRecord                what is kept beside the log was changed by somebody else
     ├── NotCaughtUp                a consumer or a projection did not come so far in time
     └── BadUrl                     the store's URL is not understood
@@ -40,6 +41,7 @@ __all__ = [
     "InvalidConsumer",
     "InvalidEvent",
     "InvalidQuery",
+    "MissingKey",
     "NotCaughtUp",
     "NotSupported",
     "OutcomeUnknown",
@@ -263,6 +265,20 @@ class Fenced(HeadwaterError):
         super().__init__(
             f"part {part} of consumer {_shown(consumer)} was taken over by another member, or rewound. "
             "What was handled after its last checkpoint will be handled again there."
+        )
+
+
+class MissingKey(HeadwaterError):
+    """Personal data are sealed under a key that the vault neither has nor has destroyed: it is another vault, or an
+    older copy. Attributes: ``subject``; ``key``, its id.
+    """
+
+    def __init__(self, subject: str, key: str) -> None:
+        self.subject = subject
+        self.key = key
+        super().__init__(
+            f"the key {key} of subject {_shown(subject)} is not in the vault, and was not destroyed there. "
+            "Open the store with the vault that its events were sealed with."
         )
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from headwater.backend import Backend, Checkpoint, Snapshot
+import msgspec
+
+from headwater.backend import Backend, Checkpoint, Sealer, Snapshot, sealer_of
 from headwater.codecs import check_place, checked_name, encode_json
-from headwater.errors import ForeignCheckpoint, TooLarge
+from headwater.errors import ForeignCheckpoint, NotSupported, TooLarge
 from headwater.events import JSON
 from headwater.limits import Limits
 
-__all__ = ["Checkpoints", "Snapshots"]
+__all__ = ["SEALED", "Checkpoints", "Snapshots"]
+
+
+SEALED = "sealed; "
+"""Before the content type of a snapshot whose bytes are sealed."""
 
 
 class Snapshots:
@@ -21,11 +28,20 @@ class Snapshots:
         self._limits = limits
 
     async def save(
-        self, name: str, version: int, state: Any, *, schema: str = "", content_type: str | None = None
+        self,
+        name: str,
+        version: int,
+        state: Any,
+        *,
+        schema: str = "",
+        content_type: str | None = None,
+        subjects: Sequence[str] = (),
     ) -> None:
         """Keep ``state`` (JSON-able, or bytes) as folded up to ``version``, instead of an earlier one of this name.
 
-        ``schema`` names the shape of the state: bump it when your folding code changes.
+        ``schema`` names the shape of the state: bump it when your folding code changes. ``subjects`` are the people
+        whose personal data the state holds: it is sealed under the keys of all of them, in a store with a vault, and
+        once one of them is forgotten it is not found any more.
         """
         checked_name("snapshot name", name, "stream_name_bytes_max", self._limits.stream_name_bytes_max)
         check_place("version", version)
@@ -33,6 +49,8 @@ class Snapshots:
             raw, kind = state, content_type or "application/octet-stream"
         else:
             raw, kind = encode_json(state, f"the snapshot {name!r}"), content_type or JSON
+        if subjects:
+            raw, kind = await self._sealer().seal_state(name, raw, subjects), SEALED + kind
         most = self._limits.snapshot_bytes_max
         if len(raw) > most:
             raise TooLarge(f"the snapshot {name!r} (in bytes)", len(raw), "snapshot_bytes_max", most)
@@ -42,7 +60,27 @@ class Snapshots:
         """The latest snapshot of this name, or None where there is none of this ``schema``."""
         checked_name("snapshot name", name, "stream_name_bytes_max", self._limits.stream_name_bytes_max)
         snapshot = await self._backend.load_snapshot(name)
-        return snapshot if snapshot and snapshot.schema == schema else None
+        if snapshot is None or snapshot.schema != schema:
+            return None
+        return await self._opened(snapshot) if snapshot.content_type.startswith(SEALED) else snapshot
+
+    async def _opened(self, snapshot: Snapshot) -> Snapshot | None:
+        opened = await self._sealer().open_state(snapshot.name, snapshot.raw_state)
+        if opened is None:
+            return None
+        raw, subjects = opened
+        kind = snapshot.content_type.removeprefix(SEALED)
+        return msgspec.structs.replace(snapshot, raw_state=raw, content_type=kind, subjects=subjects)
+
+    def _sealer(self) -> Sealer:
+        sealer = sealer_of(self._backend)
+        if sealer is None:
+            raise NotSupported(
+                "a store without a vault",
+                "snapshots of personal data",
+                'Open it with one: connect(url, vault="sqlite:///keys.db").',
+            )
+        return sealer
 
     async def delete(self, name: str) -> None:
         """Forget the snapshot of this name, if there is one."""

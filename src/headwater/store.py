@@ -13,11 +13,15 @@ from headwater.backend import (
     Backend,
     Capabilities,
     Checkpoint,
+    Forgotten,
+    Sealer,
     StreamInfo,
     StreamPolicy,
+    Subject,
+    sealer_of,
 )
 from headwater.codecs import check_expectation, check_place, check_query, checked_name
-from headwater.errors import InvalidQuery
+from headwater.errors import InvalidQuery, NotSupported
 from headwater.events import Event, NewEvent
 from headwater.keeping import Checkpoints, Snapshots
 from headwater.limits import Limits
@@ -338,6 +342,38 @@ class EventStore(Writing):
         checked_name("stream name", stream, "stream_name_bytes_max", self._limits.stream_name_bytes_max)
         check_expectation(expected)
         await self._backend.delete_stream(stream, expected, tombstone)
+
+    async def forget(self, subject: str) -> Forgotten | None:
+        """Destroy the key of a person, for good: all personal data sealed under it can't be read any more, anywhere.
+
+        In place of each sealed value readers get its placeholder, so what is folded from it still works. None where
+        there never was a key; where it was destroyed before, when that was. Other processes may hold the key for 30 s
+        more. Data about this person that are appended later are sealed under a new key.
+
+        Raises ``NotSupported`` where the store was opened without a vault.
+        """
+        return await self._sealer().forget(subject)
+
+    async def subject(self, subject: str) -> Subject | None:
+        """What the vault knows of a person; None where it never had a key."""
+        return await self._sealer().subject(subject)
+
+    async def subjects(self) -> AsyncGenerator[Subject, None]:
+        """Everybody whom personal data are or were about, in order of the subjects' ids."""
+        async with aclosing(self._sealer().subjects()) as pages:
+            async for page in pages:
+                for subject in page:
+                    yield subject
+
+    def _sealer(self) -> Sealer:
+        sealer = sealer_of(self._backend)
+        if sealer is None:
+            raise NotSupported(
+                "a store without a vault",
+                "forgetting people",
+                'Open it with the vault of its keys: connect(url, vault="sqlite:///keys.db").',
+            )
+        return sealer
 
     async def close(self) -> None:
         """Finish what is under way and let go of everything. A second call does nothing."""

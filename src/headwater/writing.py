@@ -7,14 +7,21 @@ from collections.abc import Sequence
 
 import msgspec
 
-from headwater.backend import Appended, Appender, Write
-from headwater.codecs import check_expectation, check_query, checked_name, encode_event
+from headwater.backend import Appended, Appender, Write, sealer_of
+from headwater.codecs import (
+    PERSONAL_MARK,
+    check_expectation,
+    check_query,
+    checked_name,
+    checked_parts,
+    encode_event,
+)
 from headwater.errors import DuplicateEvent, InvalidEvent, TooLarge
 from headwater.events import EventRecord, NewEvent
 from headwater.limits import Limits
 from headwater.queries import ANY, AppendCondition, ExpectedVersion
 
-__all__ = ["Append", "BoundStore", "Writing", "encoded_write"]
+__all__ = ["Append", "BoundStore", "Writing", "encoded_write", "sealed"]
 
 
 class Append(msgspec.Struct, frozen=True):
@@ -56,7 +63,8 @@ class Writing:
         ``StoreUnavailable`` where nothing was written, and ``OutcomeUnknown`` where that can't be known.
         """
         given = (events,) if isinstance(events, NewEvent) else events
-        results = await self._appender.append([encoded_write(Append(stream, given, expected, condition), self._limits)])
+        write = encoded_write(Append(stream, given, expected, condition), self._limits)
+        results = await self._appender.append(await sealed(self._appender, [write]))
         return results[0]
 
     async def append_all(self, appends: Sequence[Append]) -> list[Appended]:
@@ -70,7 +78,7 @@ class Writing:
         _refuse_repeats([write.stream for write in writes])
         if len(writes) > 1:
             _refuse_oversize([record for write in writes for record in write.records], self._limits)
-        return await self._appender.append(writes)
+        return await self._appender.append(await sealed(self._appender, writes))
 
 
 class BoundStore(Writing):
@@ -95,6 +103,23 @@ def encoded_write(append: Append, limits: Limits) -> Write:
     if append.condition is not None:
         check_query(append.condition.fail_if_match, limits)
     return Write(stream, records, append.expected, append.condition)
+
+
+async def sealed(appender: Appender, writes: Sequence[Write]) -> Sequence[Write]:
+    """The writes, with what is marked as personal sealed. ``InvalidEvent`` where the store has no vault."""
+    marked = [record for write in writes for record in write.records if PERSONAL_MARK in record.metadata]
+    if not marked:
+        return writes
+    sealer = sealer_of(appender)
+    if sealer is not None:
+        return await sealer.seal(writes)
+    for record in marked:
+        if any(not part.key and not part.forgotten for part in checked_parts(record.metadata, record.type).values()):
+            raise InvalidEvent(
+                f"event {record.type!r} holds personal data, and the store was opened without a vault for their keys",
+                'Open it with one: connect(url, vault="sqlite:///keys.db").',
+            )
+    return writes
 
 
 def _refuse_oversize(records: Sequence[EventRecord], limits: Limits) -> None:

@@ -225,6 +225,10 @@ class MemoryBackend:
     async def load_snapshot(self, name: str) -> Snapshot | None:
         return self._snapshots.get(name)
 
+    async def load_snapshots(self, after: str, limit: int) -> list[Snapshot]:
+        names = sorted(name for name in self._snapshots if name > after)[:limit]
+        return [self._snapshots[name] for name in names]
+
     async def delete_snapshot(self, name: str) -> None:
         self._snapshots.pop(name, None)
 
@@ -256,6 +260,9 @@ class MemoryBackend:
         self._last_us = max(now_us(), self._last_us + 1)
         self._records[change.name] = (change.value, self._last_us)
         return self._last_us
+
+    async def scrub(self) -> str:
+        return ""
 
     async def close(self) -> None:
         self._signal.notify()

@@ -4,5 +4,28 @@ from __future__ import annotations
 
 from headwater.codecs.checking import check_expectation, check_place, check_query, checked_name
 from headwater.codecs.encoding import encode_event, encode_json
+from headwater.codecs.personal import (
+    PERSONAL_KEY,
+    PERSONAL_MARK,
+    PLACEHOLDER,
+    PersonalPart,
+    checked_parts,
+    parts_of,
+    place_of,
+)
 
-__all__ = ["check_expectation", "check_place", "check_query", "checked_name", "encode_event", "encode_json"]
+__all__ = [
+    "PERSONAL_KEY",
+    "PERSONAL_MARK",
+    "PLACEHOLDER",
+    "PersonalPart",
+    "check_expectation",
+    "check_place",
+    "check_query",
+    "checked_name",
+    "checked_parts",
+    "encode_event",
+    "encode_json",
+    "parts_of",
+    "place_of",
+]

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 
-from headwater.backend import Appended, Appender, Write
+from headwater.backend import Appended, Appender, Sealer, Write, sealer_of
 from headwater.errors import NotCaughtUp
 from headwater.events import Event
 from headwater.projections.bookkeeping import Bookkeeping, Part, statement
@@ -63,6 +63,11 @@ class InlineAppender:
         self._part_of = part_of
         self._tables = tables
         self._rows = Bookkeeping(projection.name, projection.version, "")
+
+    @property
+    def sealer(self) -> Sealer | None:
+        """See ``headwater.backend.sealer_of``."""
+        return sealer_of(self._bound)
 
     async def append(self, writes: Sequence[Write]) -> list[Appended]:
         """See ``Appender.append``. Where a handler fails, nothing of its work stays; roll the transaction back."""

@@ -29,7 +29,7 @@ from headwater.events import EventRecord, NewEvent, datetime_of, microseconds_of
 from headwater.limits import Limits
 from headwater.subscriptions.states import decoded, encoded
 from headwater.waiting import Signal
-from headwater.writing import Append, encoded_write
+from headwater.writing import Append, encoded_write, sealed
 
 __all__ = ["Scheduled", "ScheduledEvents"]
 
@@ -91,7 +91,7 @@ class ScheduledEvents:
         """
         self._check_supported()
         given = (events,) if isinstance(events, NewEvent) else events
-        write = encoded_write(Append(stream, given), self._limits)
+        (write,) = await sealed(self._backend, [encoded_write(Append(stream, given), self._limits)])
         if stream is not None and (info := await self._backend.stream(stream)) and info.state == "tombstoned":
             raise StreamDeleted(stream)
         added = Scheduled(str(uuid.UUID(bytes=write.records[0].id)), stream, _due_us(due), write.records)

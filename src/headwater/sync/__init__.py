@@ -14,6 +14,8 @@ loop.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from headwater.connect import open_store
 from headwater.limits import Limits
 from headwater.subscriptions import BlockingReaction as Reaction
@@ -22,6 +24,9 @@ from headwater.sync.deciding import Boundary, Repository
 from headwater.sync.driving import BackgroundLoop, refuse_running_loop
 from headwater.sync.keeping import Checkpoints, Snapshots
 from headwater.sync.store import BoundStore, EventStore
+
+if TYPE_CHECKING:
+    from headwater.personal import KeyWrapper
 
 __all__ = [
     "BoundStore",
@@ -39,10 +44,12 @@ __all__ = [
 ]
 
 
-def connect(url: str, *, limits: Limits | None = None) -> EventStore:
-    """Open the store at ``url``; made where it does not exist yet. URLs and errors as in ``headwater.connect``.
+def connect(
+    url: str, *, limits: Limits | None = None, vault: str | None = None, wrapper: KeyWrapper | None = None
+) -> EventStore:
+    """Open the store at ``url``; made where it does not exist yet. Arguments and errors as of ``headwater.connect``.
 
     Use ``with connect(url) as store:``, or ``store = connect(url)`` and ``store.close()``.
     """
     refuse_running_loop()
-    return EventStore(BackgroundLoop().run(open_store(url, limits)))
+    return EventStore(BackgroundLoop().run(open_store(url, limits, vault, wrapper)))

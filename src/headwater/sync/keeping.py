@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from headwater import keeping as asynchronous
@@ -18,9 +19,23 @@ class Snapshots:
         self._snapshots = snapshots
         self._caller = caller
 
-    def save(self, name: str, version: int, state: Any, *, schema: str = "", content_type: str | None = None) -> None:
-        """Keep ``state`` (JSON-able, or bytes) as folded up to ``version``, instead of an earlier one of this name."""
-        self._caller.run(self._snapshots.save(name, version, state, schema=schema, content_type=content_type))
+    def save(
+        self,
+        name: str,
+        version: int,
+        state: Any,
+        *,
+        schema: str = "",
+        content_type: str | None = None,
+        subjects: Sequence[str] = (),
+    ) -> None:
+        """Keep ``state`` (JSON-able, or bytes) as folded up to ``version``, instead of an earlier one of this name.
+
+        Arguments as of the asynchronous one.
+        """
+        self._caller.run(
+            self._snapshots.save(name, version, state, schema=schema, content_type=content_type, subjects=subjects)
+        )
 
     def load(self, name: str, *, schema: str = "") -> Snapshot | None:
         """The latest snapshot of this name, or None where there is none of this ``schema``."""

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from headwater import store as asynchronous
-from headwater.backend import Appended, Capabilities, Checkpoint, StreamInfo
+from headwater.backend import Appended, Capabilities, Checkpoint, Forgotten, StreamInfo, Subject
 from headwater.events import Event, NewEvent
 from headwater.limits import Limits
 from headwater.queries import ANY, AppendCondition, ExpectedVersion, Query
@@ -259,6 +259,18 @@ class EventStore(_Writing):
     def tombstone_stream(self, stream: str, *, expected: ExpectedVersion = ANY) -> None:
         """Delete the stream and refuse its name for ever. A name that was never used may be tombstoned too."""
         self._caller.run(self._store.tombstone_stream(stream, expected=expected))
+
+    def forget(self, subject: str) -> Forgotten | None:
+        """Destroy the key of a person, for good. As ``headwater.EventStore.forget``."""
+        return self._caller.run(self._store.forget(subject))
+
+    def subject(self, subject: str) -> Subject | None:
+        """What the vault knows of a person; None where it never had a key."""
+        return self._caller.run(self._store.subject(subject))
+
+    def subjects(self) -> Iterator[Subject]:
+        """Everybody whom personal data are or were about, in order of the subjects' ids."""
+        return self._caller.each(self._store._sealer().subjects())
 
     def close(self) -> None:
         """Finish what is under way and let go of everything. A second call does nothing."""

@@ -2,6 +2,7 @@
 
 from headwater.typed.codec import Codec, Unknown, UnreadableEvent
 from headwater.typed.declaring import Change, InvalidType, event, type_name
+from headwater.typed.personal import Personal
 from headwater.typed.reshaping import Merge, Split
 from headwater.typed.stored import StoredShape, stored_shapes
 
@@ -10,6 +11,7 @@ __all__ = [
     "Codec",
     "InvalidType",
     "Merge",
+    "Personal",
     "Split",
     "StoredShape",
     "Unknown",

@@ -10,9 +10,11 @@ from urllib.parse import quote
 
 import msgspec
 
+from headwater.codecs import PERSONAL_KEY, PERSONAL_MARK, PersonalPart, parts_of, place_of
 from headwater.errors import HeadwaterError, InvalidEvent
 from headwater.events import Event, NewEvent, is_json
 from headwater.typed.declaring import Converter, Declared, InvalidType, declared
+from headwater.typed.personal import has_personal, personal_parts
 from headwater.typed.reshaping import Merge, Merging, Part, Split
 from headwater.typed.shapes import Shape, shape_of
 
@@ -68,6 +70,8 @@ class _Known(msgspec.Struct, frozen=True):
     shape: Shape
     write: int
     """The version that is written."""
+    personal: bool
+    """It has fields that are about people."""
 
 
 class Codec:
@@ -121,7 +125,7 @@ class Codec:
                 + (f"no downcast from version {missing[0]}" if missing else f"version {facts.version}"),
                 "Give downcast={…} in @event, down to the version to write.",
             )
-        known = _Known(facts, shape_of(kind, strict=self.strict), wanted)
+        known = _Known(facts, shape_of(kind, strict=self.strict), wanted, has_personal(kind))
         self._by_name[facts.name] = self._by_kind[kind] = known
 
     @property
@@ -157,12 +161,16 @@ class Codec:
         data: Any = body
         if known.write != facts.version:
             data = _converted(known.shape.fields_of(body), facts.downcast, facts.version, known.write)
-        elif not isinstance(body, msgspec.Struct):
+        elif known.personal or not isinstance(body, msgspec.Struct):
             data = known.shape.fields_of(body)
         if known.write > 1:
             metadata = {**(metadata or {}), VERSION_KEY: known.write}
         own = facts.tags(body) if facts.tags is not None else ()
-        return NewEvent(facts.name, data, id=id, metadata=metadata, tags=[*own, *tags], occurred_at=occurred_at)
+        every = [*own, *tags]
+        if known.personal:
+            marks = _marks(body, data, every, converted=known.write != facts.version)
+            metadata = {**(metadata or {}), PERSONAL_KEY: marks} if marks else metadata
+        return NewEvent(facts.name, data, id=id, metadata=metadata, tags=every, occurred_at=occurred_at)
 
     def decode(self, event: Event) -> Any:
         """The event as an object of its class, brought up to the present version.
@@ -176,12 +184,19 @@ class Codec:
                 raise UnreadableEvent(event, stored_version(event), "no class is declared for this type")
             return Unknown(event.type, stored_version(event), event.data)
         version = stored_version(event)
+        self._refuse_sealed(event, version)
         try:
             if version == known.declared.version:
                 return known.shape.from_json(event.raw_data)
             return self._decode_other(known, event, version)
         except _UNFIT as error:
             raise UnreadableEvent(event, version, _said(error)) from error
+
+    def _refuse_sealed(self, event: Event, version: int) -> None:
+        if PERSONAL_MARK in event.raw_metadata and any(part.key for part in parts_of(event.raw_metadata).values()):
+            raise UnreadableEvent(
+                event, version, "its personal data are sealed: open the store with the vault of its keys"
+            )
 
     def _decode_other(self, known: _Known, event: Event, version: int) -> Any:
         facts = known.declared
@@ -257,6 +272,32 @@ def _fields(event: Event) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise ValueError("its data is no JSON object")
     return fields
+
+
+def _marks(body: object, data: Any, tags: Iterable[str], *, converted: bool) -> dict[str, PersonalPart]:
+    """The marks of what is personal in ``data``, as the body is to be stored.
+
+    ``InvalidEvent`` where a tag would tell it, or where a converter to an older version has moved it.
+    """
+    marks = {}
+    known = {text for tag in tags for text in (tag, tag.partition(":")[2]) if text}
+    for pointer, part in personal_parts(body).items():
+        place = place_of(data, pointer)
+        if place is None and not converted:
+            continue  # its default, which is left out
+        if place is None:
+            raise InvalidEvent(
+                f"the personal field {pointer!r} of {type(body).__qualname__} is not stored under that name",
+                "A downcast has to leave personal fields where they are, or write the present version.",
+            )
+        value = place[0][place[1]]
+        if isinstance(value, str) and value in known:
+            raise InvalidEvent(
+                f"a tag of {type(body).__qualname__} holds its personal field {pointer!r}, and tags are not sealed",
+                "Make tags of the person's id instead.",
+            )
+        marks[pointer] = part
+    return marks
 
 
 def _converted(fields: dict[str, Any], by: Mapping[int, Converter], start: int, end: int) -> dict[str, Any]:

@@ -130,6 +130,9 @@ class PostgresBackend:
     async def load_snapshot(self, name: str) -> Snapshot | None:
         return await self._keeping.load_snapshot(name)
 
+    async def load_snapshots(self, after: str, limit: int) -> list[Snapshot]:
+        return await self._keeping.load_snapshots(after, limit)
+
     async def delete_snapshot(self, name: str) -> None:
         await self._keeping.delete_snapshot(name)
 
@@ -144,6 +147,9 @@ class PostgresBackend:
 
     async def save_records(self, changes: Sequence[RecordChange]) -> list[int]:
         return await self._records.save(changes)
+
+    async def scrub(self) -> str:
+        return await self._records.scrub()
 
     async def close(self) -> None:
         await self._appender.close()

@@ -26,6 +26,11 @@ class Keeping:
         rows = await self._connections.rows(self._statements["load_snapshot"], (name,))
         return Snapshot(*rows[0]) if rows else None
 
+    async def load_snapshots(self, after: str, limit: int) -> list[Snapshot]:
+        """See ``Backend.load_snapshots``."""
+        rows = await self._connections.rows(self._statements["load_snapshots"], (after, limit))
+        return [Snapshot(*row) for row in rows]
+
     async def delete_snapshot(self, name: str) -> None:
         """See ``Backend.delete_snapshot``."""
         await self._connections.rows(self._statements["delete_snapshot"], (name,))

@@ -61,6 +61,11 @@ class Records:
         revisions = dict(zip([change.name for change in ordered], await self._connections.call(work), strict=True))
         return [revisions[change.name] for change in changes]
 
+    async def scrub(self) -> str:
+        """See ``Backend.scrub``."""
+        await self._connections.rows(self._statements["scrub_records"])
+        return "PostgreSQL's write-ahead log, standby servers and backups hold the key until they are recycled"
+
     async def _there(self) -> bool:
         if not self._exist:
             ((self._exist,),) = await self._connections.rows(self._statements["records_exist"])

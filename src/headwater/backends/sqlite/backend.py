@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -215,8 +216,11 @@ class SQLiteBackend:
         await self._write(lambda t: _execute(t, statement("save_snapshot"), (*values, now_us())))
 
     async def load_snapshot(self, name: str) -> Snapshot | None:
-        row = await self._read(_row, statement("load_snapshot"), name)
-        return Snapshot(*row) if row else None
+        rows = await self._read(_rows, statement("load_snapshot"), (name,))
+        return Snapshot(*rows[0]) if rows else None
+
+    async def load_snapshots(self, after: str, limit: int) -> list[Snapshot]:
+        return [Snapshot(*row) for row in await self._read(_rows, statement("load_snapshots"), (after, limit))]
 
     async def delete_snapshot(self, name: str) -> None:
         await self._write(lambda t: _execute(t, "delete from snapshots where name = ?", (name,)))
@@ -225,14 +229,26 @@ class SQLiteBackend:
         await self._write(lambda t: _execute(t, statement("save_checkpoint"), (name, position, now_us())))
 
     async def load_checkpoint(self, name: str) -> int | None:
-        row = await self._read(_row, "select position from checkpoints where name = ?", name)
-        return row[0] if row else None
+        rows = await self._read(_rows, "select position from checkpoints where name = ?", (name,))
+        return rows[0][0] if rows else None
 
     async def load_records(self, prefix: str, after: str = "", limit: int = 10_000) -> list[Record]:
         return await self._read(records.load_records, prefix, after, limit)
 
     async def save_records(self, changes: Sequence[RecordChange]) -> list[int]:
         return await self._write(lambda transaction: records.save_records(transaction, changes))
+
+    async def scrub(self) -> str:
+        self._check_usable()
+        return await call(self._readers, self._scrub)
+
+    def _scrub(self) -> str:
+        """What is removed or replaced is overwritten as it is done (``secure_delete``); the log of writes still holds
+        what stood there."""
+        with faults_of(self._file), contextlib.closing(connection_to(self._file, writing=True)) as connection:
+            connection.execute(f"pragma busy_timeout = {int(min(self._file.busy_seconds, 5.0) * 1000)}")
+            (busy, _, _) = connection.execute("pragma wal_checkpoint(truncate)").fetchone()
+        return "readers of the file kept its write-ahead log (-wal) from being emptied: do it again" if busy else ""
 
     async def close(self) -> None:
         with self._closing:
@@ -255,6 +271,5 @@ def _execute(transaction: Transaction, sql: str, values: tuple[Any, ...]) -> Non
     transaction.connection.execute(sql, values)
 
 
-def _row(connection: sqlite3.Connection, sql: str, name: str) -> tuple[Any, ...] | None:
-    row: tuple[Any, ...] | None = connection.execute(sql, (name,)).fetchone()
-    return row
+def _rows(connection: sqlite3.Connection, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    return connection.execute(sql, values).fetchall()

@@ -83,6 +83,7 @@ def connection_to(file: StoreFile, *, writing: bool) -> sqlite3.Connection:
     connection.execute(f"pragma cache_size = -{(WRITER_CACHE_BYTES if writing else READER_CACHE_BYTES) // 1024}")
     if writing:
         connection.execute("pragma synchronous = full")
+        connection.execute("pragma secure_delete = on")  # a key that was destroyed must not stand in free pages
         connection.execute("pragma journal_size_limit = 67108864")
     else:
         connection.execute("pragma query_only = on")

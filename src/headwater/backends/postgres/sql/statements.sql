@@ -123,8 +123,15 @@ ON CONFLICT (name) DO UPDATE SET version = excluded.version, state = excluded.st
 -- name: load_snapshot
 SELECT name, version, state, content_type, shape, saved_us FROM {schema}.snapshots WHERE name = %s
 
+-- name: load_snapshots
+SELECT name, version, state, content_type, shape, saved_us FROM {schema}.snapshots WHERE name > %s ORDER BY name LIMIT %s
+
 -- name: delete_snapshot
 DELETE FROM {schema}.snapshots WHERE name = %s
+
+-- name: scrub_records
+-- Writes the table anew, so that nothing of a replaced row stands in the free space of its pages.
+VACUUM FULL {schema}.records
 
 -- name: load_records
 SELECT name, value, revision, greatest(0, {now_us} - saved_us) FROM {schema}.records

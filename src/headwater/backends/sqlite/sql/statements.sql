@@ -56,6 +56,9 @@ insert or replace into snapshots (name, version, state, content_type, schema, sa
 -- name: load_snapshot
 select name, version, state, content_type, schema, saved_us from snapshots where name = ?;
 
+-- name: load_snapshots
+select name, version, state, content_type, schema, saved_us from snapshots where name > ? order by name limit ?;
+
 -- name: save_record
 insert or replace into records (name, value, revision, saved_us) values (?, ?, ?, ?);
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -15,6 +16,9 @@ from headwater.limits import Limits
 
 __all__ = ["SEALED", "Checkpoints", "Snapshots"]
 
+
+PAGE = 20
+"""Snapshots that are loaded at a time: each may be large."""
 
 SEALED = "sealed; "
 """Before the content type of a snapshot whose bytes are sealed."""
@@ -81,6 +85,19 @@ class Snapshots:
                 'Open it with one: connect(url, vault="sqlite:///keys.db").',
             )
         return sealer
+
+    async def all(self) -> AsyncGenerator[Snapshot, None]:
+        """All snapshots in order of name, whatever their schema; sealed ones as they are stored."""
+        async with aclosing(self._pages()) as pages:
+            async for page in pages:
+                for snapshot in page:
+                    yield snapshot
+
+    async def _pages(self) -> AsyncGenerator[list[Snapshot], None]:
+        after = ""
+        while page := await self._backend.load_snapshots(after, PAGE):
+            yield page
+            after = page[-1].name
 
     async def delete(self, name: str) -> None:
         """Forget the snapshot of this name, if there is one."""

@@ -21,6 +21,7 @@ from headwater.cli.scheduled import scheduled
 from headwater.cli.schema import schema
 from headwater.cli.state import history, state
 from headwater.cli.streams import streams
+from headwater.cli.subjects import forget, subjects
 from headwater.cli.terminal import command
 from headwater.cli.types import types
 from headwater.cli.verify import verify
@@ -68,8 +69,10 @@ app.command("verify")(command(verify))
 app.command("state")(command(state))
 app.command("history")(command(history))
 app.command("why")(command(why))
+app.command("forget")(command(forget))
 app.add_typer(projections, name="projections")
 app.add_typer(types, name="types")
+app.add_typer(subjects, name="subjects")
 app.add_typer(consumers, name="consumers")
 app.add_typer(parked, name="parked")
 app.add_typer(scheduled, name="scheduled")

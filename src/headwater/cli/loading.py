@@ -7,10 +7,14 @@ import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import typer
 
-__all__ = ["named"]
+if TYPE_CHECKING:
+    from headwater.typed import Codec
+
+__all__ = ["codec_named", "named"]
 
 
 def named(text: str, what: str) -> tuple[ModuleType, str]:
@@ -27,6 +31,19 @@ def _imported(place: str) -> ModuleType:
         return importlib.import_module(place)
     except ModuleNotFoundError as missing:
         raise typer.BadParameter(f"there is no module {missing.name!r} to import, here or installed.") from None
+
+
+def codec_named(text: str) -> Codec:
+    """The codec that the argument names."""
+    from headwater.typed import Codec
+
+    module, name = named(text, "codec")
+    found = getattr(module, name, None)
+    if not isinstance(found, Codec):
+        there = [key for key, value in vars(module).items() if isinstance(value, Codec)]
+        known = f"It has: {', '.join(there)}." if there else "It has none."
+        raise typer.BadParameter(f"{text.rpartition(':')[0]} has no codec {name!r}. {known}")
+    return found
 
 
 def _from_file(path: Path) -> ModuleType:

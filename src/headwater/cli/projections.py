@@ -13,6 +13,7 @@ from headwater.cli.arguments import AsJson, Store
 from headwater.cli.loading import named
 from headwater.cli.showing import json_line, table
 from headwater.cli.terminal import command, on_interrupt, progress, say
+from headwater.cli.vaults import open_with_vault
 
 if TYPE_CHECKING:
     from headwater.projections import Building, Comparison, Projection, Projector
@@ -260,13 +261,12 @@ def _show_comparison(comparison: Comparison) -> None:
 async def _opened(
     projection: str, url: str, into: str, *, writing: bool = False, make: bool = True
 ) -> AsyncIterator[tuple[EventStore, Projector]]:
-    from headwater.lifecycle import open_existing
     from headwater.projections import Projector
     from headwater.projections.targets import open_target
 
     loaded = _loaded(projection)
     async with (
-        open_existing(url, writing=writing) as store,
+        open_with_vault(url, writing=writing) as store,
         Projector(store, loaded, into=open_target(into, make=make)) as projector,
     ):
         yield store, projector

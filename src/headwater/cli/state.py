@@ -12,6 +12,7 @@ import typer
 from headwater.cli.arguments import AsJson, Store
 from headwater.cli.loading import named
 from headwater.cli.showing import event_line, json_line, moment
+from headwater.cli.vaults import open_with_vault
 
 if TYPE_CHECKING:
     from headwater.deciders import Decider
@@ -67,11 +68,9 @@ async def state(
     * `headwater state loans.py:RULE sqlite:///loans.db loan-173688`
     * `headwater state loans.py:RULE sqlite:///loans.db loan-173688 --at 2026-11-01T12:00`
     """
-    from headwater.lifecycle import open_existing
-
     decider, reader = _loaded(rule, codec)
     current, version = decider.initial(), 0
-    async with open_existing(url) as store:
+    async with open_with_vault(url) as store:
         async for event, body in reader.read(_chosen(store, stream, at, occurred_by)):
             current, version = decider.evolve(current, body), event.version
     print(json_line({"stream": stream, "version": version, "state": decider.dump(current)}))
@@ -90,12 +89,10 @@ async def history(
 
     Example: `headwater history loans.py:RULE sqlite:///loans.db loan-173688`
     """
-    from headwater.lifecycle import open_existing
-
     decider, reader = _loaded(rule, codec)
     current = decider.initial()
     before = _fields(decider, current)
-    async with open_existing(url) as store:
+    async with open_with_vault(url) as store:
         async for event, body in reader.read(_chosen(store, stream, at, occurred_by)):
             current = decider.evolve(current, body)
             after = _fields(decider, current)

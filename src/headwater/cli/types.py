@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headwater.cli.arguments import AsJson, Categories, Store, query_of
-from headwater.cli.loading import named
+from headwater.cli.loading import codec_named
 from headwater.cli.showing import json_line, table
 from headwater.cli.terminal import command, progress
 
@@ -61,7 +61,7 @@ async def check(
 
     Example: `headwater types check shop.events:codec sqlite:///loans.db`
     """
-    loaded = _codec(codec)
+    loaded = codec_named(codec)
     shapes = await _shapes(url, category, loaded)
     failed = [each for each in shapes if each.problem and not (ignore_unknown and each.type not in loaded.types)]
     if as_json:
@@ -84,7 +84,7 @@ def schema(codec: CodecName) -> None:
 
     Example: `headwater types schema shop.events:codec > events.schema.json`
     """
-    print(json_line(_codec(codec).json_schema()))
+    print(json_line(codec_named(codec).json_schema()))
 
 
 async def _shapes(url: str, category: list[str] | None, codec: Codec | None) -> list[StoredShape]:
@@ -102,18 +102,6 @@ async def _shown(store: EventStore, category: list[str] | None) -> AsyncIterator
             if event.position % 1_000 == 0:
                 bar(event.position, head, f"position {event.position:,}")
             yield event
-
-
-def _codec(text: str) -> Codec:
-    from headwater.typed import Codec
-
-    module, name = named(text, "codec")
-    found = getattr(module, name, None)
-    if not isinstance(found, Codec):
-        there = [key for key, value in vars(module).items() if isinstance(value, Codec)]
-        known = f"It has: {', '.join(there)}." if there else "It has none."
-        raise typer.BadParameter(f"{text.rpartition(':')[0]} has no codec {name!r}. {known}")
-    return found
 
 
 types.command("list")(command(list_command))

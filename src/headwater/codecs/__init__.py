@@ -9,8 +9,11 @@ from headwater.codecs.personal import (
     PERSONAL_MARK,
     PLACEHOLDER,
     PersonalPart,
+    SealedState,
+    blanked,
     checked_parts,
     parts_of,
+    people_in,
     place_of,
 )
 
@@ -19,6 +22,8 @@ __all__ = [
     "PERSONAL_MARK",
     "PLACEHOLDER",
     "PersonalPart",
+    "SealedState",
+    "blanked",
     "check_expectation",
     "check_place",
     "check_query",
@@ -27,5 +32,6 @@ __all__ = [
     "encode_event",
     "encode_json",
     "parts_of",
+    "people_in",
     "place_of",
 ]

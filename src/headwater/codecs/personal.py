@@ -13,8 +13,20 @@ from typing import Any
 import msgspec
 
 from headwater.errors import InvalidEvent
+from headwater.events import Event
 
-__all__ = ["PERSONAL_KEY", "PERSONAL_MARK", "PLACEHOLDER", "PersonalPart", "checked_parts", "parts_of", "place_of"]
+__all__ = [
+    "PERSONAL_KEY",
+    "PERSONAL_MARK",
+    "PLACEHOLDER",
+    "PersonalPart",
+    "SealedState",
+    "blanked",
+    "checked_parts",
+    "parts_of",
+    "people_in",
+    "place_of",
+]
 
 PERSONAL_KEY = "personal_data"
 """In an event's metadata."""
@@ -39,6 +51,14 @@ class PersonalPart(msgspec.Struct, frozen=True, omit_defaults=True):
     """The key is gone, and the placeholder stands there."""
 
 
+class SealedState(msgspec.Struct, frozen=True):
+    """A snapshot that is sealed under the keys of all people it is about."""
+
+    keys: dict[str, str]
+    """The id of each person's key, by subject."""
+    sealed: bytes
+
+
 def parts_of(metadata: bytes) -> dict[str, PersonalPart]:
     """The marked parts by their pointers, of metadata as stored; none where the marks are somebody else's."""
     if PERSONAL_MARK not in metadata:
@@ -47,6 +67,11 @@ def parts_of(metadata: bytes) -> dict[str, PersonalPart]:
         return _parts(msgspec.json.decode(metadata, type=dict[str, Any]))
     except msgspec.ValidationError:
         return {}
+
+
+def people_in(metadata: bytes) -> set[str]:
+    """Whom data are about that stand there in the clear, or sealed: nobody who is forgotten."""
+    return {part.subject for part in parts_of(metadata).values() if not part.forgotten}
 
 
 def checked_parts(metadata: bytes, kind: str) -> dict[str, PersonalPart]:
@@ -65,6 +90,21 @@ def checked_parts(metadata: bytes, kind: str) -> dict[str, PersonalPart]:
                 'Write a JSON pointer such as "/name" or "/address/street", and the subject\'s id.',
             )
     return parts
+
+
+def blanked(event: Event) -> Event:
+    """The event with placeholders for what is sealed in it, as everybody will read it one day."""
+    parts = {pointer: part for pointer, part in parts_of(event.raw_metadata).items() if part.key}
+    if not parts:
+        return event
+    data, metadata = event.data, event.metadata
+    for pointer, part in parts.items():
+        place = place_of(data, pointer)
+        if place is not None:
+            place[0][place[1]] = part.placeholder
+        metadata[PERSONAL_KEY][pointer] = msgspec.structs.replace(part, key="", forgotten=True)
+    raw_data, raw_metadata = msgspec.json.encode(data), msgspec.json.encode(metadata)
+    return msgspec.structs.replace(event, raw_data=raw_data, raw_metadata=raw_metadata)
 
 
 def _parts(metadata: Mapping[str, Any]) -> dict[str, PersonalPart]:

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from headwater.codecs import people_in
 from headwater.deciders.aggregate import Aggregate, AggregateDecider
 from headwater.deciders.commands import CONFLICTS, Executed, append_surely, encoded, executed
 from headwater.deciders.decider import Decider
@@ -89,6 +90,7 @@ class Repository(Generic[C, S]):
         rule = self._rule
         state = rule.initial() if kept is None else kept.state
         version, count, size, last = 0 if kept is None else kept.version, 0, 0, None
+        people = set(() if kept is None else kept.subjects)
         async with aclosing(self._store.read(stream, after=0 if kept is None else kept.version - 1)) as events:
             if kept is not None:
                 first = await anext(events, None)
@@ -97,9 +99,10 @@ class Repository(Generic[C, S]):
             async for event, body in self._codec.read(events):
                 state = rule.evolve(state, body)
                 count, size, last = count + (event is not last), size + len(event.raw_data), event
+                people |= people_in(event.raw_metadata)
         if last is not None:
             version = last.version
-            await self._keep(stream, state, last, kept, count, size)
+            await self._keep(stream, state, last, kept, count, size, people)
         expected = version or await self._expected_of_empty(stream)
         return Loaded(state, version, count, expected)
 
@@ -108,11 +111,13 @@ class Repository(Generic[C, S]):
         info = await self._store.stream(stream)
         return NO_STREAM if info is None or info.state != "open" else info.version
 
-    async def _keep(self, stream: str, state: Any, last: Event, kept: Kept[Any] | None, count: int, size: int) -> None:
+    async def _keep(
+        self, stream: str, state: Any, last: Event, kept: Kept[Any] | None, count: int, size: int, people: set[str]
+    ) -> None:
         age = age_seconds(kept.saved_us) if kept is not None else 0.0
         if self._every is None or not self._every.wanted(count, age, size):
             return
-        saving = self._kept.save(stream, self._rule.dump(state), last)
+        saving = self._kept.save(stream, self._rule.dump(state), last, sorted(people))
         if running_loop() is None:
             await saving
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -44,6 +44,8 @@ class Kept(msgspec.Struct, Generic[S]):
     version: int
     event_id: str
     saved_us: int
+    subjects: tuple[str, ...]
+    """The people whose personal data the state holds."""
 
 
 class _Stored(msgspec.Struct):
@@ -70,16 +72,17 @@ class KeptStates(Generic[S]):
             return None
         try:
             stored = msgspec.convert(found.state, _Stored)
-            return Kept(self._restore(stored.state), found.version, stored.event_id, found.saved_us)
+            return Kept(self._restore(stored.state), found.version, stored.event_id, found.saved_us, found.subjects)
         except Exception as error:  # whatever it is, the events tell the state
             log.warning("the snapshot of %s can't be used, its events are read instead: %s", stream, error)
             return None
 
-    async def save(self, stream: str, dumped: Any, last: Event) -> None:
-        """Keep the state after this event. What goes wrong is logged: it costs time only."""
+    async def save(self, stream: str, dumped: Any, last: Event, subjects: Sequence[str]) -> None:
+        """Keep the state after this event, sealed where it holds people's personal data. What goes wrong is logged: it
+        costs time only."""
         try:
             value = _Stored(str(last.id), dumped)
-            await self._snapshots.save(self._key(stream), last.version, value, schema=self._schema)
+            await self._snapshots.save(self._key(stream), last.version, value, schema=self._schema, subjects=subjects)
         except HeadwaterError as error:
             log.warning("no snapshot of %s: %s", stream, error)
 

@@ -7,6 +7,7 @@ from headwater.lifecycle.files import InvalidFile
 from headwater.lifecycle.importing import ImportConflict, Imported, Progress, import_file
 from headwater.lifecycle.mapping import Mapping
 from headwater.lifecycle.opening import open_existing
+from headwater.lifecycle.remains import Remain, remains
 from headwater.lifecycle.verifying import Finding, Verified, verify
 
 __all__ = [
@@ -16,9 +17,11 @@ __all__ = [
     "InvalidFile",
     "Mapping",
     "Progress",
+    "Remain",
     "Verified",
     "export_events",
     "import_file",
     "open_existing",
+    "remains",
     "verify",
 ]

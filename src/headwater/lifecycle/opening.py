@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from headwater.connect import connect
 from headwater.errors import StoreUnavailable
 from headwater.store import EventStore
 
+if TYPE_CHECKING:
+    from headwater.personal import KeyWrapper
+
 __all__ = ["open_existing"]
 
 
-def open_existing(url: str, *, writing: bool = False) -> AbstractAsyncContextManager[EventStore]:
-    """``connect``, but the store must be there already; one in a file is opened read-only, unless for ``writing``.
+def open_existing(
+    url: str, *, writing: bool = False, vault: str | None = None, wrapper: KeyWrapper | None = None
+) -> AbstractAsyncContextManager[EventStore]:
+    """``connect``, but store and vault must be there already; a file is opened read-only, unless for ``writing``.
 
     Raises ``StoreUnavailable`` where there is no store.
     """
+    keys = None if vault is None else _existing(vault, writing=True)
+    return connect(_existing(url, writing=writing), vault=keys, wrapper=wrapper)
+
+
+def _existing(url: str, *, writing: bool) -> str:
     parts = urlsplit(url)
     if parts.scheme in ("postgresql", "postgres"):
         url += ("&" if parts.query else "?") + "create=no"
@@ -29,4 +40,4 @@ def open_existing(url: str, *, writing: bool = False) -> AbstractAsyncContextMan
             )
         if not writing and "mode" not in dict(parse_qsl(parts.query)):
             url += ("&" if parts.query else "?") + "mode=ro"
-    return connect(url)
+    return url

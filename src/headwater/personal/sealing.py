@@ -10,7 +10,7 @@ from typing import Any, cast
 import msgspec
 
 from headwater.backend import Appender, Backend, Forgotten, Page, Subject, Write
-from headwater.codecs import PERSONAL_KEY, PERSONAL_MARK, PersonalPart, checked_parts, parts_of, place_of
+from headwater.codecs import PERSONAL_KEY, PERSONAL_MARK, PersonalPart, SealedState, checked_parts, parts_of, place_of
 from headwater.errors import CorruptStore, InvalidEvent, TooLarge
 from headwater.events import Event, EventRecord, is_json
 from headwater.limits import Limits
@@ -127,13 +127,20 @@ class VaultSealer:
         )
 
     async def seal_state(self, name: str, raw: bytes, subjects: Sequence[str]) -> bytes:
+        for subject in subjects:
+            known = await self._vault.subject(subject)
+            if known is not None and not known.key:
+                raise InvalidEvent(
+                    f"the snapshot {name!r} is about {subject!r}, who was forgotten meanwhile",
+                    "Fold the state again, from events as they can be read now.",
+                )
         keys = await self._vault.present(subjects)
         ids = {subject: key for subject, (key, _) in keys.items()}
         secret = cipher.joined({subject: secret for subject, (_, secret) in keys.items()})
-        return msgspec.json.encode(_SealedState(ids, cipher.seal(secret, raw, _state_name(name, ids))))
+        return msgspec.json.encode(SealedState(ids, cipher.seal(secret, raw, _state_name(name, ids))))
 
     async def open_state(self, name: str, sealed: bytes) -> tuple[bytes, tuple[str, ...]] | None:
-        state = msgspec.json.decode(sealed, type=_SealedState)
+        state = msgspec.json.decode(sealed, type=SealedState)
         found = await self._vault.secrets(state.keys.items())
         secrets = {subject: secret for (subject, _), secret in found.items() if secret is not None}
         if len(secrets) < len(state.keys):
@@ -153,12 +160,6 @@ class VaultSealer:
     async def close(self) -> None:
         """Close the vault."""
         await self._vault.close()
-
-
-class _SealedState(msgspec.Struct):
-    keys: dict[str, str]
-    """The id of each person's key, by subject."""
-    sealed: bytes
 
 
 class _Delegate:

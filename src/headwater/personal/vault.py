@@ -48,8 +48,9 @@ class _Known(msgspec.Struct):
 
     person: _Person
     revision: int
-    secret: bytes
     until: float
+    secret: bytes = b""
+    """The present key; empty where nobody has asked for it yet."""
 
 
 class Vault:
@@ -73,7 +74,7 @@ class Vault:
             known = await self._look(subject)
             while not known.person.key:
                 known = await self._make(subject, known)
-            keys[subject] = known.person.key, known.secret
+            keys[subject] = known.person.key, await self._secret(subject, known)
         return keys
 
     async def secrets(self, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], bytes | None]:
@@ -90,7 +91,7 @@ class Vault:
                 known = await self._look(subject, afresh=True)
             if not _has(known.person, key):
                 raise MissingKey(subject, key)
-            found[subject, key] = known.secret if known.person.key == key else None
+            found[subject, key] = await self._secret(subject, known) if known.person.key == key else None
         return found
 
     async def subject(self, subject: str) -> Subject | None:
@@ -140,15 +141,16 @@ class Vault:
         record = records[0] if records and records[0].name == name else None
         if record is None:
             self._known.pop(subject, None)
-            return _Known(_Person(), 0, b"", until)
+            return _Known(_Person(), 0, until)
         if known is not None and known.revision == record.revision:
             known.until = until
             return known
-        person = _decoded(record)
-        secret = await self._unwrapped(subject, person) if person.key else b""
-        return self._keep(subject, _Known(person, record.revision, secret, until))
+        return self._keep(subject, _Known(_decoded(record), record.revision, until))
 
-    async def _unwrapped(self, subject: str, person: _Person) -> bytes:
+    async def _secret(self, subject: str, known: _Known) -> bytes:
+        person = known.person
+        if known.secret:
+            return known.secret
         if person.wrapper != self._wrapper.name:
             raise StoreUnavailable(
                 f"the vault's keys are wrapped by {person.wrapper or 'nothing'!r}, "
@@ -156,7 +158,8 @@ class Vault:
                 "Give connect(…, wrapper=…) the one that the vault was made with.",
                 transient=False,
             )
-        return await self._wrapper.unwrap(person.wrapped, subject)
+        known.secret = await self._wrapper.unwrap(person.wrapped, subject)
+        return known.secret
 
     async def _make(self, subject: str, known: _Known) -> _Known:
         """A new key; or the one that somebody else has just made."""
@@ -172,7 +175,7 @@ class Vault:
             revision = await self._save(subject, person, known.revision)
         except StaleRecord:
             return await self._look(subject, afresh=True)
-        return self._keep(subject, _Known(person, revision, secret, time.monotonic() + KEEP_SECONDS))
+        return self._keep(subject, _Known(person, revision, time.monotonic() + KEEP_SECONDS, secret))
 
     async def _save(self, subject: str, person: _Person, revision: int) -> int:
         change = RecordChange(_name(subject), msgspec.json.encode(person), revision)

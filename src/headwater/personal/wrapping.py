@@ -76,7 +76,7 @@ class MasterKey:
                 f"the environment variable {variable} is not set. Put a key there: openssl rand -base64 32."
             )
         try:
-            return cls(base64.b64decode(text, validate=True), name=variable)
+            return cls(base64.b64decode(text, validate=True))
         except binascii.Error:
             raise HeadwaterError(
                 f"the environment variable {variable} holds no base64. Put a key there: openssl rand -base64 32."

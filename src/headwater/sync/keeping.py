@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from headwater import keeping as asynchronous
@@ -40,6 +40,10 @@ class Snapshots:
     def load(self, name: str, *, schema: str = "") -> Snapshot | None:
         """The latest snapshot of this name, or None where there is none of this ``schema``."""
         return self._caller.run(self._snapshots.load(name, schema=schema))
+
+    def all(self) -> Iterator[Snapshot]:
+        """All snapshots in order of name, whatever their schema; sealed ones as they are stored."""
+        return self._caller.each(self._snapshots._pages())
 
     def delete(self, name: str) -> None:
         """Forget the snapshot of this name, if there is one."""

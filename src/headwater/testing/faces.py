@@ -53,7 +53,7 @@ class _InThreads:
             return _InThreads(value, self._threads)
         if name == "bind":
             return lambda connection: _InThreads(value(connection), self._threads)
-        if name in ("read", "read_all", "streams"):
+        if name in ("read", "read_all", "streams", "subjects", "all"):
             return lambda *given, **named: self._each(lambda: value(*given, **named))
         return self._awaitable(value) if callable(value) else value
 

@@ -169,7 +169,7 @@ class Codec:
         every = [*own, *tags]
         if known.personal:
             marks = _marks(body, data, every, converted=known.write != facts.version)
-            metadata = {**(metadata or {}), PERSONAL_KEY: marks} if marks else metadata
+            metadata = {**(metadata or {}), PERSONAL_KEY: msgspec.to_builtins(marks)} if marks else metadata
         return NewEvent(facts.name, data, id=id, metadata=metadata, tags=every, occurred_at=occurred_at)
 
     def decode(self, event: Event) -> Any:
@@ -216,6 +216,15 @@ class Codec:
             return Unknown(type, version, fields)
         facts = known.declared
         return known.shape.from_fields(_converted(fields, facts.upcast, version, facts.version))
+
+    def personal_values(self, body: object) -> list[tuple[PersonalPart, Any]]:
+        """What in this object is about whom, with the value that it has."""
+        known = self._by_kind.get(type(body))
+        if known is None or not known.personal:
+            return []
+        fields = known.shape.fields_of(body)
+        places = [(part, place_of(fields, pointer)) for pointer, part in personal_parts(body).items()]
+        return [(part, place[0][place[1]]) for part, place in places if place is not None]
 
     def bodies(self, event: Event) -> list[Any]:
         """The objects that a single event is read as: one, or those that it is split into."""

@@ -51,7 +51,7 @@ def has_personal(kind: type) -> bool:
 
 def _holds(hint: Any, above: frozenset[Any]) -> bool:
     if get_origin(hint) is not None:
-        inside = any([_holds(each, above) for each in get_args(hint)])  # each is looked at: it may be refused
+        inside = max([_holds(each, above) for each in get_args(hint)], default=False)  # each may be refused
         if inside and get_origin(hint) in (set, frozenset):
             raise InvalidType(
                 str(hint), "holds personal data in a set, whose members have no places to seal", "Make it a list."
@@ -96,7 +96,8 @@ def _parts(value: Any, pointer: str, around: tuple[Any, ...]) -> Iterator[tuple[
         for number, each in enumerate(value):
             yield from _parts(each, f"{pointer}/{number}", around)
     else:
-        for field in _fields(type(value)):
+        kind: Any = type(value)
+        for field in _fields(kind):
             inner = getattr(value, field.name)
             place = f"{pointer}/{_token(field.stored)}"
             if field.personal is None:
@@ -124,7 +125,7 @@ def _token(name: str) -> str:
 
 
 @cache
-def _fields(kind: Any) -> tuple[_Field, ...]:
+def _fields(kind: Hashable) -> tuple[_Field, ...]:
     """The fields of a class that can be stored as an object; none of any other class."""
     stored = _stored_names(kind)
     if not stored:
@@ -138,7 +139,7 @@ def _fields(kind: Any) -> tuple[_Field, ...]:
     return tuple(fields)
 
 
-def _stored_names(kind: Any) -> dict[str, str]:
+def _stored_names(kind: object) -> dict[str, str]:
     """Attribute → name in the stored object."""
     if not isinstance(kind, type):
         return {}
@@ -165,7 +166,7 @@ def _mark_of(hint: Any) -> Personal | None:
     return None
 
 
-def _placeholder(kind: type, name: str, hint: Any, personal: Personal) -> Any:
+def _placeholder(kind: Any, name: str, hint: Any, personal: Personal) -> Any:
     subject = f"{kind.__module__}.{kind.__qualname__}"
     if issubclass(kind, msgspec.Struct) and kind.__struct_config__.array_like:
         raise InvalidType(subject, "is stored as a list, so its fields have no names to seal", "Leave array_like out.")

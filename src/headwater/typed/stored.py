@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from headwater.codecs import blanked
 from headwater.events import Event, is_json
 from headwater.typed.codec import Codec, Unknown, UnreadableEvent, stored_version
 
@@ -88,7 +89,7 @@ def _problem(event: Event, codec: Codec | None) -> str:
     if codec is None:
         return ""
     try:
-        bodies = codec.bodies(event)
+        bodies = codec.bodies(blanked(event))  # what is sealed can be read, by those who have the keys
     except UnreadableEvent as error:
         return error.reason
     if any(isinstance(body, Unknown) for body in bodies):

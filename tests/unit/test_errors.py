@@ -29,6 +29,7 @@ SAMPLES: list[tuple[hw.HeadwaterError, list[str]]] = [
     (hw.ForeignCheckpoint("s@7", "t"), ["s@7", "was not taken in this store (t)"]),
     (hw.ForeignCheckpoint("t@7", "t", 3), ["ahead of this store, whose head is 3"]),
     (hw.InvalidConsumer("billing", "has 0 partitions", "Give 1."), ["consumer 'billing' has 0 partitions. Give 1."]),
+    (hw.MissingKey("112", "01a2"), ["key 01a2 of subject '112'", "with the vault that"]),
     (hw.StaleRecord("consumers/billing/about"), ["'consumers/billing/about'", "Load it again"]),
     (hw.Fenced("billing", 3), ["part 3 of consumer 'billing'", "will be handled again"]),
     (hw.NotCaughtUp("consumer 'billing'", 9, 7, 1.5), ["position 7 of 9 in 1.5 s", "headwater consumers list"]),

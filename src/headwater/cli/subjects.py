@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -55,9 +56,8 @@ async def forget(
     async with open_existing(url, vault=vault) as store:
         done = await store.forget(subject)
     if as_json:
-        print(
-            json_line(None if done is None else {"subject": subject, "forgotten_at": done.at, "remains": done.remains})
-        )
+        facts = None if done is None else {"subject": subject, "forgotten_at": done.at, "remains": done.remains}
+        print(json_line(facts))
     elif done is None:
         print(f"The vault never had a key of {subject}: nothing was ever sealed for this person.")
     else:
@@ -87,7 +87,7 @@ async def list_command(url: Store, vault: Vault, as_json: AsJson = False) -> Non
         table(("subject", "key made", "keys destroyed"), rows)
 
 
-def _forgotten(subject: Subject) -> list[object]:
+def _forgotten(subject: Subject) -> list[datetime]:
     return [datetime_of(at) for at in sorted(subject.forgotten.values())]
 
 
@@ -97,9 +97,7 @@ async def where(
     vault: Vault,
     codec: Annotated[
         str | None,
-        typer.Option(
-            "--codec", help="Your Codec: finds personal fields that were stored in the clear.", show_default=False
-        ),
+        typer.Option("--codec", help="Your Codec, to find personal fields that are not sealed.", show_default=False),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -140,7 +138,7 @@ def _show(subject: str, known: Subject | None, found: list[Remain]) -> None:
     elif known.key:
         print(f"The vault has a key of {subject}, made at {moment(datetime_of(known.made_us))} UTC.")
     for at in _forgotten(known) if known is not None else []:
-        print(f"A key of {subject} was destroyed at {at:%Y-%m-%d %H:%M:%S} UTC.")
+        print(f"A key of {subject} was destroyed at {moment(at)} UTC.")
 
 
 def _positions(group: list[Remain]) -> str:

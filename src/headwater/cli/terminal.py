@@ -47,7 +47,9 @@ def command(function: Callable[..., Any]) -> Callable[..., None]:
             where = f"{error.filename}: " if error.filename else ""
             _end(1, f"{where}{error.strerror or error}")
         except Exception as error:
-            if isinstance(error, typer.Exit | typer.BadParameter) or os.environ.get("HEADWATER_TRACEBACK"):
+            if isinstance(error, typer.Exit | typer.Abort | typer.BadParameter) or os.environ.get(
+                "HEADWATER_TRACEBACK"
+            ):
                 raise
             _end(1, f"this is a bug ({type(error).__name__}: {error}); set HEADWATER_TRACEBACK=1 to see where.")
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from headwater.backend import Backend, Record, RecordChange, Write
+from headwater.codecs import people_in
 from headwater.errors import (
     AppendRefused,
     DuplicateEvent,
@@ -100,7 +101,7 @@ class ScheduledEvents:
             await self._backend.save_records([RecordChange(name, encoded(added), 0)])
         except StaleRecord:
             for record in await self._backend.load_records(name, limit=1):
-                if decoded(record, Scheduled).events != added.events:
+                if not _alike(decoded(record, Scheduled).events, added.events):
                     raise DuplicateEvent(
                         [added.id], "other events with this id are scheduled for that moment"
                     ) from None
@@ -240,6 +241,15 @@ class ScheduledEvents:
 
 def _name(prefix: str, each: Scheduled) -> str:
     return f"{prefix}{each.due_us:020d}/{each.id}"
+
+
+def _alike(some: Sequence[EventRecord], others: Sequence[EventRecord]) -> bool:
+    """Whether these are the same events. What is sealed never looks the same twice."""
+    return [_visible(each) for each in some] == [_visible(each) for each in others]
+
+
+def _visible(record: EventRecord) -> EventRecord:
+    return msgspec.structs.replace(record, data=b"", metadata=b"") if people_in(record.metadata) else record
 
 
 def _due_us(due: datetime | timedelta) -> int:

@@ -25,15 +25,17 @@ THREADS_MAX = 64
 
 
 @asynccontextmanager
-async def opened(url: str, face: Face = "async", limits: Limits | None = None) -> AsyncIterator[EventStore]:
+async def opened(
+    url: str, face: Face = "async", limits: Limits | None = None, vault: str | None = None
+) -> AsyncIterator[EventStore]:
     """The open store at ``url``, reached through this face of it."""
     if face == "async":
-        async with headwater.connect(url, limits=limits) as store:
+        async with headwater.connect(url, limits=limits, vault=vault) as store:
             yield store
         return
     with ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="headwater-testing") as threads:
         loop = asyncio.get_running_loop()
-        blocking = await loop.run_in_executor(threads, lambda: sync.connect(url, limits=limits))
+        blocking = await loop.run_in_executor(threads, lambda: sync.connect(url, limits=limits, vault=vault))
         try:
             yield cast(EventStore, _InThreads(blocking, threads))
         finally:

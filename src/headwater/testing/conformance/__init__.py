@@ -33,6 +33,7 @@ from headwater.testing.conformance.idempotency import IdempotencyPromises
 from headwater.testing.conformance.lifecycle import LifecyclePromises
 from headwater.testing.conformance.memory import MemoryPromises
 from headwater.testing.conformance.order import OrderPromises
+from headwater.testing.conformance.personal import PersonalDataPromises
 from headwater.testing.conformance.processes import ProcessPromises
 from headwater.testing.conformance.queries import QueryPromises
 from headwater.testing.conformance.read import ReadPromises
@@ -57,6 +58,7 @@ class Conformance(
     LifecyclePromises,
     SnapshotAndCheckpointPromises,
     RecordPromises,
+    PersonalDataPromises,
     SubscriptionPromises,
     ConsumerPromises,
     FailurePromises,

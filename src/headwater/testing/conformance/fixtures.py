@@ -39,10 +39,12 @@ class StorePromises:
 
     @pytest.fixture
     def open_store(self, store_url: str, face: Face) -> OpenStore:
-        """Opens the test's store (again), with ``limits`` where given: ``async with open_store() as store``."""
+        """Opens the test's store (again), with ``limits`` and a ``vault``: ``async with open_store() as store``."""
 
-        def open_store(limits: Limits | None = None) -> AbstractAsyncContextManager[EventStore]:
-            return opened(store_url, face, limits)
+        def open_store(
+            limits: Limits | None = None, vault: str | None = None
+        ) -> AbstractAsyncContextManager[EventStore]:
+            return opened(store_url, face, limits, vault)
 
         return open_store
 

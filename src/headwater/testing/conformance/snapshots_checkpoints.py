@@ -56,6 +56,15 @@ class SnapshotAndCheckpointPromises(StorePromises):
         assert await store.snapshots.load(CASE) is None
         assert await store.snapshots.load(CASE, schema="1") is not None
 
+    async def test_all_snapshots(self, store: EventStore) -> None:
+        """All snapshots are listed by name, whatever their schema, over many pages."""
+        needs(store, "snapshots")
+        names = [f"loan-{number:03}" for number in range(45)]
+        for name in reversed(names):
+            await store.snapshots.save(name, 1, {"of": name}, schema=name[-1])
+        found = [(each.name, each.state["of"]) async for each in store.snapshots.all()]
+        assert found == [(name, name) for name in names]
+
     async def test_delete_snapshot(self, store: EventStore) -> None:
         """A deleted snapshot is gone; deleting none is no error; the events stay."""
         needs(store, "snapshots")

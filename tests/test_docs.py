@@ -32,7 +32,7 @@ async def test_the_python_of_a_page_runs_from_top_to_bottom(
     text = programs(page)
     if "asyncio.run(" in text:
         text = text.replace("asyncio.run(main())", "await main()")  # we are in a loop already
-    code = compile(text, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    code = compile(text, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     outcome = eval(code, {"__name__": "page"})
     if inspect.iscoroutine(outcome):
         await outcome

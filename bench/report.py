@@ -20,6 +20,7 @@ SCRIPTS = (
     "conditions",
     "subscriptions",
     "projections",
+    "application",
     "growth",
     "lost_events",
     "peers",

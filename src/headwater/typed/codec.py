@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -64,8 +64,10 @@ def stored_version(event: Event) -> int:
 
 
 class _Known(msgspec.Struct, frozen=True):
-    """A declared class, ready to be used."""
+    """A declared class, ready to be used; what decoding needs comes first and without a detour."""
 
+    version: int
+    from_json: Callable[[bytes], Any]
     declared: Declared
     shape: Shape
     write: int
@@ -125,7 +127,8 @@ class Codec:
                 + (f"no downcast from version {missing[0]}" if missing else f"version {facts.version}"),
                 "Give downcast={…} in @event, down to the version to write.",
             )
-        known = _Known(facts, shape_of(kind, strict=self.strict), wanted, has_personal(kind))
+        shape = shape_of(kind, strict=self.strict)
+        known = _Known(facts.version, shape.from_json, facts, shape, wanted, has_personal(kind))
         self._by_name[facts.name] = self._by_kind[kind] = known
 
     @property
@@ -183,20 +186,21 @@ class Codec:
             if self.strict:
                 raise UnreadableEvent(event, stored_version(event), "no class is declared for this type")
             return Unknown(event.type, stored_version(event), event.data)
-        version = stored_version(event)
-        self._refuse_sealed(event, version)
+        version = self._readable_version(event) if event.raw_metadata else 1
         try:
-            if version == known.declared.version:
-                return known.shape.from_json(event.raw_data)
+            if version == known.version:
+                return known.from_json(event.raw_data)
             return self._decode_other(known, event, version)
         except _UNFIT as error:
             raise UnreadableEvent(event, version, _said(error)) from error
 
-    def _refuse_sealed(self, event: Event, version: int) -> None:
+    def _readable_version(self, event: Event) -> int:
+        version = stored_version(event)
         if PERSONAL_MARK in event.raw_metadata and any(part.key for part in parts_of(event.raw_metadata).values()):
             raise UnreadableEvent(
                 event, version, "its personal data are sealed: open the store with the vault of its keys"
             )
+        return version
 
     def _decode_other(self, known: _Known, event: Event, version: int) -> Any:
         facts = known.declared

@@ -4,7 +4,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-CODE := src tests bench
+CODE := src tests bench examples
 BENCH_READY := $(VENV)/.ready-bench
 
 .DEFAULT_GOAL := help

@@ -53,5 +53,11 @@ def _from_file(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(path.stem, module)
     sys.path.insert(0, str(path.parent))
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except ModuleNotFoundError as missing:
+        raise typer.BadParameter(
+            f"{path} imports {missing.name!r}, which is neither beside it nor installed. "
+            f"A file of a package is given as package.module:Name, from the folder that holds the package."
+        ) from None
     return module

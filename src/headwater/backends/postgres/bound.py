@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import psycopg
+from psycopg import pq
 from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
@@ -98,7 +99,8 @@ class BoundAppender:
         return None if row is None or row[0] is None else str(row[0]).encode()
 
     def _lent(self) -> Connection:
-        """The caller's connection, as far as ``explain`` uses it: rows are tuples, whatever he has them made into."""
+        """The caller's connection, as far as ``explain`` uses it: rows are tuples and values are sent apart from the
+        statement, whatever his own cursors do."""
         connection = self._connection
         if isinstance(connection, psycopg.Connection):
             return cast(Connection, _InThread(connection))
@@ -122,7 +124,9 @@ class _Tuples:
         self._connection = connection
 
     def cursor(self, *, binary: bool) -> psycopg.AsyncCursor[Any]:
-        return self._connection.cursor(binary=binary, row_factory=tuple_row)
+        cursor = psycopg.AsyncCursor(self._connection, row_factory=tuple_row)
+        cursor.format = pq.Format(binary)
+        return cursor
 
 
 class _InThread:
@@ -132,7 +136,9 @@ class _InThread:
         self._connection = connection
 
     def cursor(self, *, binary: bool) -> _CursorInThread:
-        return _CursorInThread(self._connection.cursor(binary=binary, row_factory=tuple_row))
+        cursor = psycopg.Cursor(self._connection, row_factory=tuple_row)
+        cursor.format = pq.Format(binary)
+        return _CursorInThread(cursor)
 
 
 class _CursorInThread:

@@ -100,6 +100,26 @@ async def test_a_blocking_connection_can_be_bound_too(store: hw.EventStore, post
         assert await loans(store) == ["loan-1"]
 
 
+@pytest.mark.parametrize("blocking", [False, True])
+async def test_the_callers_cursors_may_put_values_into_statements(
+    store: hw.EventStore, postgres_url: str, blocking: bool
+) -> None:
+    """As Django's do. A refusal asks more of the connection than an append that succeeds."""
+    await store.append("loan-1", submitted())
+    if blocking:
+        with psycopg.connect(postgres_url, cursor_factory=psycopg.ClientCursor) as caller:
+            with pytest.raises(hw.WrongExpectedVersion):
+                await store.bind(caller).append("loan-1", submitted(), expected=7)
+            await store.bind(caller).append("loan-1", submitted(), expected=1)
+    else:
+        kind = psycopg.AsyncClientCursor
+        async with await psycopg.AsyncConnection.connect(postgres_url, cursor_factory=kind) as waiting:
+            with pytest.raises(hw.WrongExpectedVersion):
+                await store.bind(waiting).append("loan-1", submitted(), expected=7)
+            await store.bind(waiting).append("loan-1", submitted(), expected=1)
+    assert await loans(store) == ["loan-1", "loan-1"]
+
+
 async def test_a_condition_needs_read_committed(store: hw.EventStore, caller: Connection) -> None:
     await caller.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
     condition = hw.AppendCondition(hw.Query([hw.QueryItem(tags=["applicant:112"])]))

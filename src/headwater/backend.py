@@ -56,7 +56,7 @@ class Appended(msgspec.Struct, frozen=True):
     version: int
     """The version of the last event appended; 0 where there is no stream."""
     position: int
-    """The position of the last event appended."""
+    """The position of the last event appended; 0 where ``capabilities.position_on_append`` says that it comes later."""
     duplicate: bool = False
     """True where these very events were stored before: nothing was written, and this is where they are."""
 
@@ -235,6 +235,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     checkpoints: bool
     records: bool
     """Records beside the log, changed by compare-and-swap: durable consumers, groups and projections stand on them."""
+    position_on_append: bool = True
+    """An append says at which position its last event is. False: positions are given after it (``position`` is 0)."""
 
 
 class Appender(Protocol):

@@ -25,13 +25,18 @@ BACKENDS = {
     "sqlite": "headwater.backends.sqlite:open",
     "postgresql": "headwater.backends.postgres:open",
     "postgres": "headwater.backends.postgres:open",
+    "dynamodb": "headwater.backends.dynamodb:open",
 }
 """URL scheme → where the function is that opens it: ``async (url, limits) -> Backend``.
 
 Third parties add theirs as an entry point of the group ``headwater.backends``.
 """
 
-_EXTRAS = {"headwater.backends.postgres": "postgres", "headwater.personal": "personal"}
+_EXTRAS = {
+    "headwater.backends.postgres": "postgres",
+    "headwater.backends.dynamodb": "dynamodb",
+    "headwater.personal": "personal",
+}
 
 
 class _Connecting:
@@ -60,7 +65,8 @@ def connect(
 ) -> _Connecting:
     """Open the store at ``url``; made where it does not exist yet.
 
-    ``memory:``, ``sqlite:///file.db`` (``sqlite:////absolute/file.db``), ``postgresql://user@host/database?schema=name``.
+    ``memory:``, ``sqlite:///file.db`` (``sqlite:////absolute/file.db``), ``postgresql://user@host/database?schema=name``,
+    ``dynamodb://table?region=name``.
 
     Arguments:
         limits: the bounds on what one call may carry.

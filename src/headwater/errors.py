@@ -153,16 +153,19 @@ class InvalidQuery(InvalidEvent):
 
 
 class TooLarge(InvalidEvent):
-    """Something is over a limit. Attributes: ``subject``, ``size``, ``limit`` (its name), ``most`` (its value)."""
+    """Something is over a limit. Attributes: ``subject``, ``size``, ``limit`` (its name), ``most`` (its value).
 
-    def __init__(self, subject: str, size: int, limit: str, most: int) -> None:
+    ``remedy`` where it is no limit of ``Limits``, but one of the technology.
+    """
+
+    def __init__(self, subject: str, size: int, limit: str, most: int, remedy: str | None = None) -> None:
         self.subject = subject
         self.size = size
         self.limit = limit
         self.most = most
         super().__init__(
             f"{subject} has {size:,}, over the limit {limit} of {most:,}",
-            f"Make it smaller, or open the store with limits=Limits({limit}=…).",
+            remedy or f"Make it smaller, or open the store with limits=Limits({limit}=…).",
         )
 
 

@@ -30,7 +30,7 @@ def open_existing(
 
 def _existing(url: str, *, writing: bool) -> str:
     parts = urlsplit(url)
-    if parts.scheme in ("postgresql", "postgres"):
+    if parts.scheme in ("postgresql", "postgres", "dynamodb"):
         url += ("&" if parts.query else "?") + "create=no"
     if parts.scheme == "sqlite":
         path = Path(unquote(parts.path[1:]))

@@ -21,6 +21,7 @@ from headwater.connect import connect
 from headwater.deciders import (
     Aggregate,
     Boundary,
+    Commands,
     Decider,
     DecisionModel,
     Executed,
@@ -118,6 +119,7 @@ __all__ = [
     "Change",
     "Checkpoint",
     "Codec",
+    "Commands",
     "Comparison",
     "Consumer",
     "ConsumerInfo",

@@ -9,6 +9,7 @@ import typer
 import headwater
 from headwater.cli.append import append
 from headwater.cli.consumers import consumers
+from headwater.cli.decisions import replay_decisions
 from headwater.cli.demo import demo
 from headwater.cli.exports import export_command
 from headwater.cli.imports import import_command
@@ -69,6 +70,7 @@ app.command("verify")(command(verify))
 app.command("state")(command(state))
 app.command("history")(command(history))
 app.command("why")(command(why))
+app.command("replay-decisions")(command(replay_decisions))
 app.command("forget")(command(forget))
 app.add_typer(projections, name="projections")
 app.add_typer(types, name="types")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headwater.cli.arguments import AsJson, Categories, Store, query_of
-from headwater.cli.loading import codec_named
+from headwater.cli.rules import codec_named
 from headwater.cli.showing import json_line, table
 from headwater.cli.terminal import command, progress
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
+from datetime import datetime
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
@@ -122,6 +123,7 @@ class Boundary:
         id: uuid.UUID | str | None = None,
         metadata: Mapping[str, Any] | None = None,
         tags: Iterable[str] = (),
+        occurred_at: datetime | None = None,
     ) -> Executed:
         """Read the facts, decide, and append what was decided on condition that the facts still hold.
 
@@ -135,6 +137,7 @@ class Boundary:
             stream: where to append them; None: to no stream, so the events must carry tags.
             id: of the command; the same id again gives the first result and decides nothing.
             metadata: of the events. ``tags``: of the events, beside those that their classes declare.
+            occurred_at: when it happened in the world, where that differs from when it is recorded.
 
         Raises ``AppendConditionFailed`` where there was a conflict each time, and as ``EventStore.append`` does.
         """
@@ -147,7 +150,7 @@ class Boundary:
             decided = list(decide(model.facts))
             if not decided:
                 return Executed((), 0, 0)
-            new = encoded(self._codec, stream, decided, name, metadata, tags)
+            new = encoded(self._codec, stream, decided, name, metadata, tags, occurred_at)
             try:
                 with trace(causation_id=name):
                     done, ours = await append_surely(

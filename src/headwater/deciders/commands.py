@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -50,12 +51,17 @@ def encoded(
     command: str | None,
     metadata: Mapping[str, Any] | None,
     tags: Iterable[str],
+    occurred_at: datetime | None = None,
 ) -> list[NewEvent]:
     """What was decided, as new events."""
     tags = tuple(tags)
     return [
         codec.encode(
-            body, id=None if command is None else event_id(command, stream, number), metadata=metadata, tags=tags
+            body,
+            id=None if command is None else event_id(command, stream, number),
+            metadata=metadata,
+            tags=tags,
+            occurred_at=occurred_at,
         )
         for number, body in enumerate(decided, start=1)
     ]

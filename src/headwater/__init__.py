@@ -29,6 +29,7 @@ from headwater.deciders import (
     Repository,
     SnapshotEvery,
     applies,
+    execute_all,
 )
 from headwater.errors import (
     AppendConditionFailed,
@@ -180,6 +181,7 @@ __all__ = [
     "applies",
     "connect",
     "event",
+    "execute_all",
     "fold",
     "handles",
     "trace",

@@ -4,6 +4,7 @@ from headwater.deciders.aggregate import Aggregate, applies
 from headwater.deciders.boundaries import Boundary, DecisionModel, Fact
 from headwater.deciders.commands import Executed
 from headwater.deciders.decider import Decider
+from headwater.deciders.multistream import Streams, execute_all
 from headwater.deciders.repository import Loaded, Repository
 from headwater.deciders.snapshots import SnapshotEvery
 
@@ -17,5 +18,7 @@ __all__ = [
     "Loaded",
     "Repository",
     "SnapshotEvery",
+    "Streams",
     "applies",
+    "execute_all",
 ]

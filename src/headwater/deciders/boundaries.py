@@ -15,13 +15,12 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from headwater.deciders.commands import CONFLICTS, Executed, append_surely, encoded, executed
+from headwater.deciders.commands import CONFLICTS, Executed, append_surely, caused_by, encoded, executed
 from headwater.errors import AppendConditionFailed, DuplicateEvent, InvalidQuery
 from headwater.events import Event
 from headwater.queries import AppendCondition, Query, QueryItem
 from headwater.store import EventStore
 from headwater.subscriptions import Retry
-from headwater.tracing import trace
 from headwater.typed import Codec, Unknown, type_name
 from headwater.waiting import sleep
 
@@ -149,7 +148,7 @@ class Boundary:
                 return Executed((), 0, 0)
             new = encoded(self._codec, stream, decided, name, metadata, tags)
             try:
-                with trace(causation_id=name):
+                with caused_by(name):
                     done, ours = await append_surely(
                         partial(self._store.append, stream, new, condition=model.condition), self._retry
                     )

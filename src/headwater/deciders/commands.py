@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import msgspec
@@ -13,10 +14,11 @@ from headwater.errors import OutcomeUnknown
 from headwater.events import Event, NewEvent
 from headwater.store import EventStore
 from headwater.subscriptions import Retry
+from headwater.tracing import current_trace, trace
 from headwater.typed import Codec
 from headwater.waiting import sleep
 
-__all__ = ["CONFLICTS", "Executed", "append_surely", "encoded", "executed"]
+__all__ = ["CONFLICTS", "Executed", "append_surely", "caused_by", "encoded", "executed"]
 
 NAMESPACE = uuid.UUID("b4b6a0f2-6d0e-5f6b-9d59-5b1f6c9e7a10")
 """Ids of events are made in it from a command's id, the stream and the event's number in it."""
@@ -70,6 +72,12 @@ async def executed(store: EventStore, codec: Codec, stream: str | None, command:
         return None
     bodies = [codec.decode(event) for event in events]
     return Executed(bodies, events[-1].version, events[-1].position, duplicate=True)
+
+
+def caused_by(command: str | None) -> AbstractContextManager[object]:
+    """Events that are appended meanwhile follow from the command, where nothing is said yet of what they follow from:
+    in a reactor's handler that is its event, which the chain of causes goes back by."""
+    return trace(causation_id=None if "causation_id" in current_trace() else command)
 
 
 async def append_surely(append: Callable[[], Awaitable[Appended]], retry: Retry) -> tuple[Appended, bool]:

@@ -13,7 +13,7 @@ import msgspec
 
 from headwater.codecs import people_in
 from headwater.deciders.aggregate import Aggregate, AggregateDecider
-from headwater.deciders.commands import CONFLICTS, Executed, append_surely, encoded, executed
+from headwater.deciders.commands import CONFLICTS, Executed, append_surely, caused_by, encoded, executed
 from headwater.deciders.decider import Decider
 from headwater.deciders.snapshots import Kept, KeptStates, SnapshotEvery, age_seconds
 from headwater.errors import DuplicateEvent, WrongExpectedVersion
@@ -21,7 +21,6 @@ from headwater.events import Event
 from headwater.queries import NO_STREAM, ExpectedVersion
 from headwater.store import EventStore
 from headwater.subscriptions import Retry
-from headwater.tracing import trace
 from headwater.typed import Codec
 from headwater.waiting import running_loop, sleep
 
@@ -145,7 +144,8 @@ class Repository(Generic[C, S]):
 
         Arguments:
             id: of the command. The same id again, now or in a year, gives the first result and decides nothing; the
-                events carry it as their ``causation_id``.
+                events carry it as their ``causation_id``, where the present ``trace`` says no other cause (as it does
+                in a reactor: its event).
             metadata: of the events, beside what the present ``trace`` says.
             tags: of the events, beside those that their classes declare.
 
@@ -162,7 +162,7 @@ class Repository(Generic[C, S]):
                 return Executed((), loaded.version, 0)
             new = encoded(self._codec, stream, decided, name, metadata, tags)
             try:
-                with trace(causation_id=name):
+                with caused_by(name):
                     done, ours = await append_surely(
                         partial(self._store.append, stream, new, expected=loaded.expected), self._retry
                     )

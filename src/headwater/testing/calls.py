@@ -38,6 +38,7 @@ class Calls:
     def __init__(self) -> None:
         self.made: list[Call] = []
         self._answers: dict[str, Any] = {}
+        self._after: Callable[[], None] = lambda: None
 
     def answer(self, name: str, value: Any) -> None:
         """What this method gives from now on, instead of None; an exception is raised instead."""
@@ -49,6 +50,7 @@ class Calls:
 
         def called(*arguments: Any, **named: Any) -> Any:
             self.made.append(Call(name, arguments, named))
+            self._after()
             value = self._answers.get(name)
             if isinstance(value, BaseException):
                 raise value

@@ -35,15 +35,15 @@ class GivenProjection(History):
     def __init__(self, store: EventStore, codec: Codec | None, projector: Projector, target: Target) -> None:
         super().__init__(store, codec)
         self.projector = projector
-        self._target = target
+        self.target = target
 
     async def rows(self, table: str) -> list[dict[str, Any]]:
         """The rows of a table, once all that has happened is in it; in order of their columns. What a handler raises
         passes through."""
         await self.projector.catch_up()
         self._check_table(table)
-        with self._target.snapshot() as connection:
-            columns, _ = self._target.columns(connection, table)
+        with self.target.snapshot() as connection:
+            columns, _ = self.target.columns(connection, table)
             rows = connection.rows(f"select {', '.join(columns)} from {table} order by {', '.join(columns)}")
         return [dict(zip(columns, row, strict=True)) for row in rows]
 

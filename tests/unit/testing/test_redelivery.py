@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 import headwater as hw
 from headwater import sync
+from headwater.projections.sink import ProjectionSink
 from headwater.testing.reacting import GivenStore
 from headwater.testing.redelivery import check_handler, check_projection, check_reactor
 from tests.unit.deciders import bank
@@ -149,12 +150,43 @@ async def counted(event: hw.Event, reaction: hw.Reaction, given: GivenStore) -> 
     await given.calls.post("/letters", number, key=reaction.key)
 
 
+async def schedules_first(event: hw.Event, reaction: hw.Reaction, given: GivenStore) -> None:
+    """Takes what it scheduled for a sign that the letter was sent: and dies in between."""
+    due = [record.data async for each in given.store.scheduled.all() for record in each.events]
+    if not any(reaction.key.encode() in data for data in due):
+        reminded = hw.NewEvent("Reminded", {"by": reaction.key})
+        await reaction.schedule("letters-1", reminded, due=timedelta(days=1))
+        await reaction.append("letters-1", hw.NewEvent("LetterSent", {}))
+
+
+async def calls_first(event: hw.Event, reaction: hw.Reaction, given: GivenStore) -> None:
+    """Asks the service whether it was called: and dies in between."""
+    if reaction.key not in [call.named["key"] for call in given.calls.made]:
+        await given.calls.post("/letters", key=reaction.key)
+        await reaction.append("letters-1", hw.NewEvent("LetterSent", {}))
+
+
+def remembering(given: GivenStore) -> Any:
+    """Remembers in memory what it has done."""
+    known = set()
+
+    async def react(event: hw.Event, reaction: hw.Reaction) -> None:
+        if event.id not in known:
+            known.add(event.id)
+            await by_the_store(event, reaction, given)
+
+    return react
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
         (reactor(by_the_store), "found:    append letters-1: LetterSent {}"),
         (reactor(letters, key=False), "found:    call post('/letters', key=None)"),
         (reactor(one_after_the_other), "expected: append postage-1: PostagePaid {}\nfound:    nothing more"),
+        (reactor(schedules_first), "expected: append letters-1: LetterSent {}\nfound:    schedule letters-1: Reminded"),
+        (reactor(calls_first), "expected: append letters-1: LetterSent {}\nfound:    call post("),
+        (remembering, "expected: nothing more\nfound:    append letters-1: LetterSent {}"),
         (reactor(counted), "found:    call post('/letters', "),
     ],
 )
@@ -221,10 +253,24 @@ async def test_deliveries_are_the_same_each_time() -> None:
     assert len({await said(seed) for seed in range(10)}) > 3
 
 
-async def test_projections_are_rolled_back_and_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_projections_are_rolled_back_batched_and_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """So the checks above have something to find."""
-    calls: list[str] = []
-    apply = Owed.apply
-    monkeypatch.setattr(Owed, "apply", lambda self, event, view: (calls.append(event.type), apply(self, event, view)))
-    await check_projection(Owed, *LOAN, codec=CODEC, rounds=10)
-    assert calls.count("LoanRequested") > 11
+    applied: list[str] = []
+    batches: list[int] = []
+    apply, handle = Owed.apply, ProjectionSink.handle
+
+    def noted(self: Owed, event: hw.Event, view: hw.View) -> None:
+        applied.append(event.type)
+        apply(self, event, view)
+
+    async def counted(self: ProjectionSink, part: int, events: Sequence[hw.Event]) -> None:
+        batches.append(len(events))
+        await handle(self, part, events)
+
+    monkeypatch.setattr(Owed, "apply", noted)
+    monkeypatch.setattr(ProjectionSink, "handle", counted)
+    made: list[Owed] = []
+    await check_projection(lambda: made.append(Owed()) or made[-1], *LOAN, codec=CODEC, rounds=10)  # type: ignore[func-returns-value]
+    assert applied.count("LoanRequested") > 11
+    assert max(batches) > 1
+    assert len(made) > 11

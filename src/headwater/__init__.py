@@ -30,6 +30,7 @@ from headwater.deciders import (
     Repository,
     SnapshotEvery,
     applies,
+    execute_all,
 )
 from headwater.errors import (
     AppendConditionFailed,
@@ -182,6 +183,7 @@ __all__ = [
     "applies",
     "connect",
     "event",
+    "execute_all",
     "fold",
     "handles",
     "trace",

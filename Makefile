@@ -42,6 +42,8 @@ guarantees: $(READY) ## Run the suite over every home of events, and write docs/
 reference: $(READY) ## Write docs/reference/api.md from the docstrings
 	@$(BIN)/griffe2md headwater.connect.connect --output docs/reference/api.md
 	@$(BIN)/griffe2md headwater >> docs/reference/api.md
+	@$(BIN)/griffe2md headwater.personal.wrapping.KeyWrapper >> docs/reference/api.md
+	@$(BIN)/griffe2md headwater.personal.wrapping.MasterKey >> docs/reference/api.md
 
 clean: ## Remove the virtual environment, caches and the demo's store
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist demo

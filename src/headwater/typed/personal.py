@@ -29,8 +29,8 @@ class Personal(msgspec.Struct, frozen=True):
     """The field that holds the person's id, in the same object or one around it. Give people ids that mean nothing by
     themselves: they are not sealed."""
     placeholder: Any = msgspec.UNSET
-    """What readers get once the person's key is destroyed. ``"(forgotten)"`` where left out, None where the field may be
-    None."""
+    """What readers get once the person's key is destroyed. ``"(forgotten)"`` where left out, None where the field may
+    be None."""
 
 
 class _Field(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ from headwater.cli.append import append
 from headwater.cli.consumers import consumers
 from headwater.cli.decisions import replay_decisions
 from headwater.cli.demo import demo
+from headwater.cli.doctor import doctor
 from headwater.cli.exports import export_command
 from headwater.cli.imports import import_command
 from headwater.cli.info import info
@@ -67,6 +68,7 @@ app.command("log")(command(log))
 app.command("append")(command(append))
 app.command("schema")(command(schema))
 app.command("verify")(command(verify))
+app.command("doctor")(command(doctor))
 app.command("state")(command(state))
 app.command("history")(command(history))
 app.command("why")(command(why))

@@ -19,6 +19,7 @@ from headwater.cli.log import log
 from headwater.cli.parked import parked
 from headwater.cli.projections import projections
 from headwater.cli.read import read
+from headwater.cli.relay import relay
 from headwater.cli.scheduled import scheduled
 from headwater.cli.schema import schema
 from headwater.cli.state import history, state
@@ -73,6 +74,7 @@ app.command("state")(command(state))
 app.command("history")(command(history))
 app.command("why")(command(why))
 app.command("replay-decisions")(command(replay_decisions))
+app.command("relay")(command(relay))
 app.command("forget")(command(forget))
 app.add_typer(projections, name="projections")
 app.add_typer(types, name="types")

@@ -33,8 +33,6 @@ MESSAGE_BYTES = 104_857_600
 """The client lets every message through: the brokers know their own limit."""
 
 EXAMPLE = "Write kafka://localhost:9092/loans, with ?partitions=8 or options of librdkafka (security.protocol=SSL)."
-    "Write kafka://localhost:9092/loans, with ?partitions=8 or librdkafka's options such as security.protocol=SSL."
-)
 FOREVER = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 COMPACTED = {"cleanup.policy": "compact"}
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,180}")

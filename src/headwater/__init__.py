@@ -11,6 +11,7 @@ from headwater.backend import (
     Appended,
     Capabilities,
     Checkpoint,
+    Examined,
     Forgotten,
     Snapshot,
     StreamInfo,
@@ -21,6 +22,7 @@ from headwater.connect import connect
 from headwater.deciders import (
     Aggregate,
     Boundary,
+    Commands,
     Decider,
     DecisionModel,
     Executed,
@@ -29,6 +31,7 @@ from headwater.deciders import (
     Repository,
     SnapshotEvery,
     applies,
+    execute_all,
 )
 from headwater.errors import (
     AppendConditionFailed,
@@ -118,6 +121,7 @@ __all__ = [
     "Change",
     "Checkpoint",
     "Codec",
+    "Commands",
     "Comparison",
     "Consumer",
     "ConsumerInfo",
@@ -128,6 +132,7 @@ __all__ = [
     "Event",
     "EventStore",
     "Every",
+    "Examined",
     "Executed",
     "Expected",
     "Fact",
@@ -180,6 +185,7 @@ __all__ = [
     "applies",
     "connect",
     "event",
+    "execute_all",
     "fold",
     "handles",
     "trace",

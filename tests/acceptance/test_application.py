@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +87,45 @@ def test_types(run: Run, url: str, tmp_path: Path) -> None:
     assert [(each["type"], each["position"]) for each in failed] == [("LoanApproved", 2)]
     assert "officer" in failed[0]["problem"]
     assert json.loads(run("types", "schema", f"{LOANS}:CODEC").stdout)["$defs"].keys() == CODEC.types.keys()
+
+
+def test_replay_decisions(run: Run, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/recorded.db"
+    rules = tmp_path / "rules.py"
+    shutil.copy(LOANS, tmp_path)
+    rules.write_text(
+        "import headwater as hw\n"
+        "from loans import *\n"
+        "COMMANDS = hw.Commands({'RequestLoan': Request, 'PayInstalment': Pay})\n"
+        "def stricter(command, loan):\n"
+        "    if isinstance(command, Pay):\n"
+        "        raise Refused('the till is closed')\n"
+        "    return decide(command, loan)\n"
+        "STRICTER = hw.Decider(Loan(), stricter, evolve, name='loan')\n"
+    )
+
+    async def fill() -> None:
+        async with hw.connect(url) as store:
+            commands = hw.Commands({"RequestLoan": Request, "PayInstalment": Pay})
+            loans: hw.Repository[Any, Any] = hw.Repository(store, CODEC, RULE, commands=commands)
+            for number in range(3):
+                await loans.execute(f"loan-{number}", Request("112", 1_000))
+                await loans.execute(f"loan-{number}", Pay(100))
+            await store.append("other-1", hw.NewEvent("LetterSent", {}))
+            await store.set_policy("loan-2", truncate_before=2)
+
+    asyncio.run(fill())
+    same = run("replay-decisions", f"{rules}:RULE", url, "--category", "loan").stdout
+    assert "4 commands in 3 streams decided again: 0 differently." in same
+    assert "1 streams were passed over" in same
+    told = run("replay-decisions", f"{rules}:STRICTER", url, "--limit", 1, code=1).stdout
+    assert 'loan-0@2  PayInstalment\n  - InstalmentPaid {"amount":100}\n  + Refused: the till is closed' in told
+    assert "2 differently, the first 1 shown." in told
+    lines = run("replay-decisions", f"{rules}:STRICTER", url, "--json", code=1).stdout.splitlines()
+    assert [json.loads(line)["stream"] for line in lines] == ["loan-0", "loan-1"]
+    assert "no Decider or Aggregate 'NONE'" in _flat(run("replay-decisions", f"{rules}:NONE", url, code=2).stderr)
+    assert "--commands" in _flat(run("replay-decisions", f"{LOANS}:RULE", url, code=2).stderr)
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.replace("│", " ").split())

@@ -5,16 +5,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 import typer
 
-if TYPE_CHECKING:
-    from headwater.typed import Codec
-
-__all__ = ["codec_named", "named"]
+__all__ = ["named"]
 
 
 def named(text: str, what: str) -> tuple[ModuleType, str]:
@@ -33,23 +30,18 @@ def _imported(place: str) -> ModuleType:
         raise typer.BadParameter(f"there is no module {missing.name!r} to import, here or installed.") from None
 
 
-def codec_named(text: str) -> Codec:
-    """The codec that the argument names."""
-    from headwater.typed import Codec
-
-    module, name = named(text, "codec")
-    found = getattr(module, name, None)
-    if not isinstance(found, Codec):
-        there = [key for key, value in vars(module).items() if isinstance(value, Codec)]
-        known = f"It has: {', '.join(there)}." if there else "It has none."
-        raise typer.BadParameter(f"{text.rpartition(':')[0]} has no codec {name!r}. {known}")
-    return found
-
-
 def _from_file(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None or not path.is_file():
+    if not path.is_file():
         raise typer.BadParameter(f"there is no file {path}.")
+    return _loaded(path.resolve())
+
+
+@cache
+def _loaded(path: Path) -> ModuleType:
+    """The file's module: the same for all arguments, or its classes would not know each other."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(path.stem, module)
     sys.path.insert(0, str(path.parent))

@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from headwater.cli.arguments import AsJson, Store
-from headwater.cli.loading import named
+from headwater.cli.rules import Codecs, Rule, rule_named
 from headwater.cli.showing import event_line, json_line, moment
 from headwater.cli.vaults import open_with_vault
 
@@ -18,21 +18,10 @@ if TYPE_CHECKING:
     from headwater.deciders import Decider
     from headwater.events import Event
     from headwater.store import EventStore
-    from headwater.typed import Codec
 
 __all__ = ["history", "state"]
 
-Rule = Annotated[
-    str,
-    typer.Argument(
-        metavar="RULE", help="Your Decider or Aggregate: package.module:name, or file.py:name.", show_default=False
-    ),
-]
 Stream = Annotated[str, typer.Argument(help="The stream.", show_default=False)]
-CodecName = Annotated[
-    str | None,
-    typer.Option("--codec", help="Your Codec; where left out, the only one in the rule's module.", show_default=False),
-]
 At = Annotated[
     str | None,
     typer.Option(
@@ -56,7 +45,7 @@ async def state(
     stream: Stream,
     at: At = None,
     occurred_by: Occurred = None,
-    codec: CodecName = None,
+    codec: Codecs = None,
 ) -> None:
     """Print a stream's state, now or at an earlier moment, as JSON.
 
@@ -68,7 +57,7 @@ async def state(
     * `headwater state loans.py:RULE sqlite:///loans.db loan-173688`
     * `headwater state loans.py:RULE sqlite:///loans.db loan-173688 --at 2026-11-01T12:00`
     """
-    decider, reader = _loaded(rule, codec)
+    decider, reader = rule_named(rule, codec)
     current, version = decider.initial(), 0
     async with open_with_vault(url) as store:
         async for event, body in reader.read(_chosen(store, stream, at, occurred_by)):
@@ -82,14 +71,14 @@ async def history(
     stream: Stream,
     at: At = None,
     occurred_by: Occurred = None,
-    codec: CodecName = None,
+    codec: Codecs = None,
     as_json: AsJson = False,
 ) -> None:
     """Show each event of a stream with what it changed in the state.
 
     Example: `headwater history loans.py:RULE sqlite:///loans.db loan-173688`
     """
-    decider, reader = _loaded(rule, codec)
+    decider, reader = rule_named(rule, codec)
     current = decider.initial()
     before = _fields(decider, current)
     async with open_with_vault(url) as store:
@@ -132,24 +121,3 @@ def _moment(text: str) -> datetime:
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no time: write it as {moment(datetime.now(UTC))!r}.") from None
     return read if read.tzinfo else read.replace(tzinfo=UTC)
-
-
-def _loaded(rule: str, codec: str | None) -> tuple[Decider[Any, Any], Codec]:
-    from headwater.deciders import Aggregate, Decider
-    from headwater.deciders.aggregate import AggregateDecider
-    from headwater.typed import Codec
-
-    module, name = named(rule, "rule")
-    found = getattr(module, name, None)
-    if isinstance(found, type) and issubclass(found, Aggregate):
-        found = AggregateDecider(found)
-    if not isinstance(found, Decider):
-        raise typer.BadParameter(f"{rule.rpartition(':')[0]} has no Decider or Aggregate {name!r}.")
-    if codec is not None:
-        module, name = named(codec, "codec")
-        codecs = [getattr(module, name, None)]
-    else:
-        codecs = list({id(each): each for each in vars(module).values() if isinstance(each, Codec)}.values())
-    if len(codecs) != 1 or not isinstance(codecs[0], Codec):
-        raise typer.BadParameter("there is no codec, or more than one: say which with --codec file.py:name.")
-    return found, codecs[0]

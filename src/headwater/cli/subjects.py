@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headwater.cli.arguments import AsJson, Store
-from headwater.cli.loading import codec_named
+from headwater.cli.rules import codec_named
 from headwater.cli.showing import json_line, moment, table
 from headwater.cli.terminal import command, say
 from headwater.cli.vaults import VAULT

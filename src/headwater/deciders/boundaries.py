@@ -9,21 +9,20 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
+from datetime import datetime
 from functools import partial
 from types import SimpleNamespace
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from headwater.deciders.commands import CONFLICTS, Executed, append_surely, encoded, executed
-from headwater.errors import AppendConditionFailed, DuplicateEvent, InvalidQuery
+from headwater.deciders.commands import CONFLICTS, Executed, append_surely, caused_by, encoded, executed, settled
+from headwater.errors import InvalidQuery
 from headwater.events import Event
 from headwater.queries import AppendCondition, Query, QueryItem
 from headwater.store import EventStore
 from headwater.subscriptions import Retry
-from headwater.tracing import trace
 from headwater.typed import Codec, Unknown, type_name
-from headwater.waiting import sleep
 
 __all__ = ["Boundary", "DecisionModel", "Fact"]
 
@@ -122,6 +121,7 @@ class Boundary:
         id: uuid.UUID | str | None = None,
         metadata: Mapping[str, Any] | None = None,
         tags: Iterable[str] = (),
+        occurred_at: datetime | None = None,
     ) -> Executed:
         """Read the facts, decide, and append what was decided on condition that the facts still hold.
 
@@ -135,29 +135,25 @@ class Boundary:
             stream: where to append them; None: to no stream, so the events must carry tags.
             id: of the command; the same id again gives the first result and decides nothing.
             metadata: of the events. ``tags``: of the events, beside those that their classes declare.
+            occurred_at: when it happened in the world, where that differs from when it is recorded.
 
         Raises ``AppendConditionFailed`` where there was a conflict each time, and as ``EventStore.append`` does.
         """
         name = None if id is None else str(id)
-        attempt = 1
-        while True:
+        tags = tuple(tags)
+
+        async def once() -> Executed | None:
+            model = await self.model(facts)  # before the look-up: the command may be executed meanwhile
             if name is not None and (before := await executed(self._store, self._codec, stream, name)) is not None:
                 return before
-            model = await self.model(facts)
             decided = list(decide(model.facts))
             if not decided:
                 return Executed((), 0, 0)
-            new = encoded(self._codec, stream, decided, name, metadata, tags)
-            try:
-                with trace(causation_id=name):
-                    done, ours = await append_surely(
-                        partial(self._store.append, stream, new, condition=model.condition), self._retry
-                    )
-            except (AppendConditionFailed, DuplicateEvent) as conflict:
-                if (isinstance(conflict, DuplicateEvent) and name is None) or not self._retry.again(attempt):
-                    raise
-                await sleep(self._retry.pause(attempt))
-                attempt += 1
-                continue
-            if ours:
-                return Executed(decided, done.version, done.position)
+            new = encoded(self._codec, stream, decided, name, metadata, tags, occurred_at)
+            with caused_by(name):
+                done, ours = await append_surely(
+                    partial(self._store.append, stream, new, condition=model.condition), self._retry
+                )
+            return Executed(decided, done.version, done.position) if ours else None
+
+        return await settled(once, self._retry, named=name is not None)

@@ -6,6 +6,7 @@ import asyncio
 import uuid
 from collections.abc import Iterable, Mapping
 from contextlib import aclosing
+from datetime import datetime
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -13,17 +14,16 @@ import msgspec
 
 from headwater.codecs import people_in
 from headwater.deciders.aggregate import Aggregate, AggregateDecider
-from headwater.deciders.commands import CONFLICTS, Executed, append_surely, encoded, executed
+from headwater.deciders.commands import CONFLICTS, Executed, append_surely, caused_by, encoded, executed, settled
 from headwater.deciders.decider import Decider
+from headwater.deciders.recorded import Commands
 from headwater.deciders.snapshots import Kept, KeptStates, SnapshotEvery, age_seconds
-from headwater.errors import DuplicateEvent, WrongExpectedVersion
 from headwater.events import Event
 from headwater.queries import NO_STREAM, ExpectedVersion
 from headwater.store import EventStore
 from headwater.subscriptions import Retry
-from headwater.tracing import trace
-from headwater.typed import Codec
-from headwater.waiting import running_loop, sleep
+from headwater.typed import Codec, InvalidType
+from headwater.waiting import running_loop
 
 __all__ = ["Loaded", "Repository"]
 
@@ -53,6 +53,8 @@ class Repository(Generic[C, S]):
             ``lambda loan: loan.approve("anna")``.
         snapshots: keep states now and then, so that long streams load quickly. None: read all events each time.
         retry: how often to decide anew after a conflict, and how long to wait before; pauses are random.
+        commands: the classes of the rule's commands, to keep each with its events: ``headwater replay-decisions`` then
+            tells which of them today's rule would decide otherwise. None: keep none.
     """
 
     def __init__(
@@ -63,8 +65,12 @@ class Repository(Generic[C, S]):
         *,
         snapshots: SnapshotEvery | None = None,
         retry: Retry = CONFLICTS,
+        commands: Commands | None = None,
     ) -> None:
+        if commands is not None and not isinstance(rule, Decider):
+            raise InvalidType(rule.__name__, "has commands that are functions, which can't be kept", "Use a Decider.")
         self._store = store
+        self._commands = commands
         self._codec = codec
         self._rule: Decider[Any, Any] = rule if isinstance(rule, Decider) else AggregateDecider(rule)
         self._retry = retry
@@ -138,6 +144,7 @@ class Repository(Generic[C, S]):
         id: uuid.UUID | str | None = None,
         metadata: Mapping[str, Any] | None = None,
         tags: Iterable[str] = (),
+        occurred_at: datetime | None = None,
     ) -> Executed:
         """Load the stream's state, decide, and append what was decided, with the version that was loaded.
 
@@ -145,32 +152,31 @@ class Repository(Generic[C, S]):
 
         Arguments:
             id: of the command. The same id again, now or in a year, gives the first result and decides nothing; the
-                events carry it as their ``causation_id``.
+                events carry it as their ``causation_id``, where the present ``trace`` says no other cause (as it does
+                in a reactor: its event).
             metadata: of the events, beside what the present ``trace`` says.
             tags: of the events, beside those that their classes declare.
+            occurred_at: when it happened in the world, where that differs from when it is recorded.
 
         Raises ``WrongExpectedVersion`` where there was a conflict each time, and as ``EventStore.append`` does.
         """
         name = None if id is None else str(id)
-        attempt = 1
-        while True:
+        tags = tuple(tags)
+
+        async def once() -> Executed | None:
+            loaded = await self.load(stream)  # before the look-up: the command may be executed meanwhile
             if name is not None and (before := await executed(self._store, self._codec, stream, name)) is not None:
                 return before
-            loaded = await self.load(stream)
             decided = self._rule.decide(command, loaded.state)
             if not decided:
                 return Executed((), loaded.version, 0)
-            new = encoded(self._codec, stream, decided, name, metadata, tags)
-            try:
-                with trace(causation_id=name):
-                    done, ours = await append_surely(
-                        partial(self._store.append, stream, new, expected=loaded.expected), self._retry
-                    )
-            except (WrongExpectedVersion, DuplicateEvent) as conflict:
-                if (isinstance(conflict, DuplicateEvent) and name is None) or not self._retry.again(attempt):
-                    raise
-                await sleep(self._retry.pause(attempt))
-                attempt += 1
-                continue
-            if ours:
-                return Executed(decided, done.version, done.position)
+            new = encoded(self._codec, stream, decided, name, metadata, tags, occurred_at)
+            if self._commands is not None:
+                self._commands.keep(command, new)
+            with caused_by(name):
+                done, ours = await append_surely(
+                    partial(self._store.append, stream, new, expected=loaded.expected), self._retry
+                )
+            return Executed(decided, done.version, done.position) if ours else None
+
+        return await settled(once, self._retry, named=name is not None)

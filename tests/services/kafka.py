@@ -1,0 +1,98 @@
+"""A real Apache Kafka for tests: the brokers at ``HEADWATER_KAFKA`` (host:port), else one started from its jars.
+
+Maven fetches the jars that ``kafka_files/pom.xml`` names into ``.cache``; the broker runs as long as the tests do.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+FILES = Path(__file__).parent / "kafka_files"
+JARS = Path(__file__).parents[2] / ".cache" / "kafka"
+START_SECONDS = 60.0
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[str]:
+    """host:port of a broker. Skips where there is none to be had."""
+    pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed: pip install 'headwater[kafka]'")
+    if given := os.environ.get("HEADWATER_KAFKA"):
+        yield given
+        return
+    classpath = f"{_jars()}/*"
+    with tempfile.TemporaryDirectory(prefix="headwater-kafka-") as folder:
+        port, controller = _free_port(), _free_port()
+        properties = Path(folder) / "server.properties"
+        properties.write_text(
+            (FILES / "server.properties").read_text()
+            + f"listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n"
+            + f"advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n"
+            + f"controller.quorum.voters=1@127.0.0.1:{controller}\nlog.dirs={folder}/data\n"
+        )
+        java = ["java", "-Xmx384m", "-cp", classpath]
+        name = uuid.uuid4().hex[:22]
+        format = [*java, "kafka.tools.StorageTool", "format", "-t", name, "-c", str(properties)]
+        subprocess.run(format, check=True, capture_output=True)
+        with open(Path(folder) / "broker.log", "wb") as log:
+            broker = subprocess.Popen([*java, "kafka.Kafka", str(properties)], stdout=log, stderr=log)
+        try:
+            _wait_for(broker, port)
+            yield f"127.0.0.1:{port}"
+        finally:
+            broker.kill()
+            broker.wait()
+
+
+def _jars() -> Path:
+    """Where the jars are. Skips where they can't be had."""
+    for program in ("java", "mvn"):
+        if shutil.which(program) is None:
+            pytest.skip(f"no Kafka: set HEADWATER_KAFKA, or install {program} to start one from its jars")
+    if not (JARS / "complete").exists():
+        copy = ["mvn", "-q", "-B", "-f", str(FILES / "pom.xml"), "dependency:copy-dependencies"]
+        made = subprocess.run(
+            [*copy, f"-DoutputDirectory={JARS}", "-DincludeScope=runtime"], capture_output=True, text=True, check=False
+        )
+        if made.returncode:
+            pytest.skip(f"no Kafka: Maven can't fetch its jars: {' '.join(made.stdout.split())[-300:]}")
+        (JARS / "complete").touch()
+    return JARS
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def _wait_for(broker: subprocess.Popen[bytes], port: int) -> None:
+    from confluent_kafka.admin import AdminClient
+
+    deadline = time.monotonic() + START_SECONDS
+    admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}", "log_level": 0})
+    while time.monotonic() < deadline:
+        if broker.poll() is not None:
+            pytest.skip(f"no Kafka: the broker ended with {broker.returncode}")
+        try:
+            admin.list_topics(timeout=1)
+            return
+        except Exception:  # not up yet
+            time.sleep(0.1)
+    pytest.skip(f"no Kafka: the broker did not answer in {START_SECONDS:g} s")
+
+
+@pytest.fixture
+def kafka_url(kafka: str) -> str:
+    """The URL of a topic that is still to be made."""
+    return f"kafka://{kafka}/t{uuid.uuid4().hex[:12]}"

@@ -111,8 +111,11 @@ def _part(records: Sequence[EventRecord], size: int) -> Part:
     return Part(len(records), size, packed(_encode(stored)))
 
 
-def decoded(body: bytes, position: int, stream: str | None, version: int, recorded_us: int) -> list[Event]:
-    """The events of a part whose first has this position and version (0 where there is no stream)."""
+def decoded(
+    body: bytes, position: int, stream: str | None, version: int, recorded_us: int, wanted: slice
+) -> list[Event]:
+    """Those events of a part that are wanted. Its first has this position and version (0 where there is no stream)."""
+    first = wanted.start
     return [
         Event(
             position + number,
@@ -127,5 +130,7 @@ def decoded(body: bytes, position: int, stream: str | None, version: int, record
             recorded_us,
             occurred_us,
         )
-        for number, (id, kind, data, metadata, tags, content_type, occurred_us) in enumerate(_decode(unpacked(body)))
+        for number, (id, kind, data, metadata, tags, content_type, occurred_us) in enumerate(
+            _decode(unpacked(body))[wanted], first
+        )
     ]

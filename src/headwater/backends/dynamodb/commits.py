@@ -64,8 +64,8 @@ async def read(service: Service, wanted: Sequence[Taken]) -> list[Event]:
                     f"bytes of commit {taken.item['k']!r} of {taken.item['p']!r} are missing",
                     "Restore the table to another moment.",
                 )
-            part = decoded(body, taken.position + start, stream, first + start, recorded_us)
-            events += part[max(0, taken.low - start) : taken.high + 1 - start]
+            of_part = slice(max(0, taken.low - start), taken.high + 1 - start)
+            events += decoded(body, taken.position + start, stream, first + start, recorded_us, of_part)
     return events
 
 

@@ -28,7 +28,7 @@ __all__ = ["SEGMENT", "Index"]
 
 SEGMENT = 1_024
 """Positions in a segment."""
-WINDOW = 32
+WINDOW = 1
 """Segments that a query looks up first; more at a time where they hold little."""
 DENSE = 8
 """Where one position of so many is wanted, or more, the rows between are read through."""
@@ -87,11 +87,11 @@ class Index:
         return [{"p": key, "k": z(segment), "b": packed(_encode(found))} for key, found in positions.items()]
 
     async def _outlines(self, placed: Placed, start: int, end: int) -> Sequence[Event]:
+        positions = range(max(start + 1, placed.position), min(end, placed.last) + 1)
         events = outlines(placed.row, placed.position)
         if events is None:
-            low, high = max(start + 1, placed.position), min(end, placed.last)
-            return await self._log.events([Spot(position, placed) for position in range(low, high + 1)])
-        return [event for event in events if start < event.position <= end]
+            return await self._log.events([Spot(position, placed) for position in positions])
+        return [events.at(position) for position in positions]
 
     async def built(self, upto: int) -> int:
         """The position up to which the index is complete. Looked up again where that is far behind ``upto``."""
@@ -107,11 +107,13 @@ class Index:
         while low <= high:
             first, last = (max(low, high - width + 1), high) if backwards else (low, min(high, low + width - 1))
             found = await self._positions(query.branches(), first, last)
-            wanted = sorted(found.intersection(range(after + 1, upto + 1)), reverse=backwards)
+            sparse = len(found) * DENSE < width * SEGMENT
+            wanted = sorted([position for position in found if after < position <= upto], reverse=backwards)
+            del found
             async for spot in self._spots(wanted, backwards):
                 yield spot
             low, high = (low, first - 1) if backwards else (last + 1, high)
-            width *= 4 if len(wanted) < SEGMENT else 1
+            width *= 4 if sparse else 1
 
     async def _positions(self, branches: Sequence[Branch], first: int, last: int) -> set[int]:
         keys = dict.fromkeys(_leading(branch) for branch in branches)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ from headwater.backends.dynamodb.index import Index
 from headwater.backends.dynamodb.keys import commit_key, place_key, stream_partition
 from headwater.backends.dynamodb.log import Log, Placed, Spot
 from headwater.backends.dynamodb.requests import Item
-from headwater.backends.dynamodb.rows import outlines
+from headwater.backends.dynamodb.rows import Outlines, outlines
 from headwater.backends.dynamodb.sequencer import Sequencer
 from headwater.backends.dynamodb.service import Service
 from headwater.errors import AppendConditionFailed, CorruptStore
@@ -107,12 +107,12 @@ class Reader:
     async def _indexed(self, query: Query, after: int, upto: int, backwards: bool) -> AsyncGenerator[Spot, None]:
         """What the index finds by each item's leading key, without what the row shows not to match."""
         present: Placed | None = None
-        events: list[Event] | None = None
+        events: Outlines | None = None
         async for spot in self._index.spots(query, after, upto, backwards):
             if spot.placed is not present:
                 present = spot.placed
                 events = outlines(present.row, present.position)
-            if events is None or query.matches(events[spot.position - present.position]):
+            if events is None or query.matches(events.at(spot.position)):
                 yield spot
 
     async def _fill(self, spots: AsyncIterator[Spot], query: Query | None, limit: int) -> list[Event]:
@@ -236,15 +236,13 @@ class Reader:
         )
 
 
-def _matching(query: Query | None, placed: Placed, after: int, upto: int, backwards: bool) -> list[Spot]:
+def _matching(query: Query | None, placed: Placed, after: int, upto: int, backwards: bool) -> Iterator[Spot]:
     """The events of a row that match, or may match."""
     positions = range(max(after + 1, placed.position), min(upto, placed.last) + 1)
     events = None if query is None else outlines(placed.row, placed.position)
-    if query is not None and events is not None:
-        spots = [Spot(e.position, placed) for e in events if e.position in positions and query.matches(e)]
-    else:
-        spots = [Spot(position, placed) for position in positions]
-    return spots[::-1] if backwards else spots
+    for position in reversed(positions) if backwards else positions:
+        if query is None or events is None or query.matches(events.at(position)):
+            yield Spot(position, placed)
 
 
 def _window(item: Item, low: int, high: int, limit: int, bytes_left: int, backwards: bool) -> tuple[int, int]:

@@ -124,18 +124,19 @@ class Records:
         known: dict[Key, Item] | None = None
         lost = False
         for attempt in range(ATTEMPTS_MAX):
-            if known is None and any(change.expected is None for change in changes):
+            if known is None and (lost or any(change.expected is None for change in changes)):
                 known = await self._service.get_many(keys)
+            if known is not None:
+                stored = self._ours(values, keys, known, changes) if lost else None
+                if stored is not None:
+                    return stored, []
+                _refuse_stale(changes, keys, known)
             items = self._items(changes, values, keys, known)
             try:
                 actions = [{"Put": self._service.requests.put(item, where)} for item, where in items]
                 await self._service.transact(actions)
-            except Refused as refused:
+            except Refused:
                 known = await self._service.get_many(keys)
-                stored = self._ours(values, keys, known, changes) if lost else None
-                if stored is not None:
-                    return stored, []
-                self._refuse_stale(changes, keys, known, refused)
                 await pause(min(attempt, 3))
             except Overlapped:
                 known = None
@@ -165,15 +166,6 @@ class Records:
             items.append(({"p": p, "k": k, "v": revision, "t": now, **value.attributes}, where))
         return items
 
-    def _refuse_stale(
-        self, changes: Sequence[RecordChange], keys: Sequence[Key], known: dict[Key, Item], refused: Refused
-    ) -> None:
-        for change, key in zip(changes, keys, strict=True):
-            present = known.get(key)
-            revision = 0 if present is None or "x" in present else present["v"]
-            if change.expected is not None and change.expected != revision:
-                raise StaleRecord(change.name) from refused
-
     def _ours(
         self, values: Sequence[_Value], keys: Sequence[Key], known: dict[Key, Item], changes: Sequence[RecordChange]
     ) -> list[int] | None:
@@ -188,6 +180,14 @@ class Records:
         for blob in blobs:
             if blob is not None:
                 await self._blobs.delete(*blob)
+
+
+def _refuse_stale(changes: Sequence[RecordChange], keys: Sequence[Key], known: dict[Key, Item]) -> None:
+    for change, key in zip(changes, keys, strict=True):
+        present = known.get(key)
+        revision = 0 if present is None or "x" in present else present["v"]
+        if change.expected is not None and change.expected != revision:
+            raise StaleRecord(change.name)
 
 
 def _blob_of(item: Item) -> tuple[str, int] | None:

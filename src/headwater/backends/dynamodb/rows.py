@@ -12,7 +12,7 @@ from headwater.backends.dynamodb.blobs import packed, unpacked
 from headwater.backends.dynamodb.keys import stream_of
 from headwater.events import Event, EventRecord
 
-__all__ = ["KINDS_MAX", "ROWS_MAX", "Row", "decoded_rows", "encoded_rows", "outlined", "outlines"]
+__all__ = ["KINDS_MAX", "ROWS_MAX", "Outlines", "Row", "decoded_rows", "encoded_rows", "outlined", "outlines"]
 
 KINDS_MAX = 16_000
 """Bytes of ``Row.kinds``. Where there would be more, a query reads the events."""
@@ -36,11 +36,13 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Kinds(msgspec.Struct, frozen=True, array_like=True):
-    """Types and tags, each text once."""
+    """Types and tags, each text once, and each set of them once: many events have the same."""
 
     texts: list[str]
-    events: list[list[int]]
-    """Of each event: the number of its type's text, and of its tags' texts."""
+    sets: list[tuple[int, ...]]
+    """The number of the type's text, and those of the tags' texts."""
+    events: list[int]
+    """Of each event: the number of its set."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -51,36 +53,47 @@ _decode_rows = msgspec.msgpack.Decoder(list[Row]).decode
 def outlined(records: Sequence[EventRecord]) -> bytes | None:
     """``Row.kinds`` of these events."""
     texts: dict[str, int] = {}
-    events = [[texts.setdefault(text, len(texts)) for text in (record.type, *record.tags)] for record in records]
-    kinds = packed(_encode(_Kinds(list(texts), events)))
+    sets: dict[tuple[int, ...], int] = {}
+    events = []
+    for record in records:
+        named = tuple([texts.setdefault(text, len(texts)) for text in (record.type, *record.tags)])
+        events.append(sets.setdefault(named, len(sets)))
+    kinds = packed(_encode(_Kinds(list(texts), list(sets), events)))
     return kinds if len(kinds) <= KINDS_MAX else None
 
 
-def outlines(row: Row, position: int) -> list[Event] | None:
-    """The events of a row whose first is at ``position``, without what only their commit tells (ids, data …).
+class Outlines:
+    """The events of a row whose first is at ``position``, without what only their commit tells (ids, data …)."""
 
-    None where the row does not tell their types and tags.
-    """
-    if row.kinds is None:
-        return None
-    kinds = _decode_kinds(unpacked(row.kinds))
-    stream = stream_of(row.partition)
-    return [
-        Event(
-            position + number,
-            stream,
-            row.first + number if stream is not None else 0,
+    def __init__(self, row: Row, position: int, kinds: bytes) -> None:
+        self._stream = stream_of(row.partition)
+        self._first = row.first
+        self._position = position
+        self._kinds = _decode_kinds(unpacked(kinds))
+
+    def at(self, position: int) -> Event:
+        """The event at this position. Made when asked for: a row may have many thousands."""
+        number = position - self._position
+        texts = self._kinds.texts
+        kind, *tags = self._kinds.sets[self._kinds.events[number]]
+        return Event(
+            position,
+            self._stream,
+            self._first + number if self._stream is not None else 0,
             b"",
-            kinds.texts[kind],
+            texts[kind],
             b"",
             b"",
-            tuple([kinds.texts[tag] for tag in tags]),
+            tuple([texts[tag] for tag in tags]),
             "",
             0,
             None,
         )
-        for number, (kind, *tags) in enumerate(kinds.events)
-    ]
+
+
+def outlines(row: Row, position: int) -> Outlines | None:
+    """The outlines of a row whose first event is at ``position``; None where it does not tell types and tags."""
+    return None if row.kinds is None else Outlines(row, position, row.kinds)
 
 
 def encoded_rows(rows: Sequence[Row]) -> bytes:

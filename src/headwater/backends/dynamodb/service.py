@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import random
 import threading
 import uuid
@@ -38,6 +39,8 @@ ATTEMPTS = 4
 """Of each call, with growing pauses: where the connection is lost, the service fails, or there was too much."""
 OVERLAPS_MAX = 60
 """A transaction that overlaps others is sent so often before that counts as a failure."""
+PIECE_BYTES = 500_000
+"""Of a request's body."""
 TOGETHER = 16
 """Calls of one batch that are under way at a time."""
 
@@ -82,6 +85,7 @@ class Service:
                 "dynamodb", region_name=self.target.region, endpoint_url=self.target.endpoint, config=config
             )
             self.client = await self._context.__aenter__()
+            self.client.meta.events.register("before-send.dynamodb", _as_stream)
         except (exceptions.BotoCoreError, ValueError) as error:
             raise translated(error, self.target) from error
 
@@ -270,6 +274,12 @@ class Service:
                 raise Overlapped from error
             return
         raise translated(error, self.target) from error
+
+
+def _as_stream(request: Any, **_: Any) -> None:
+    """Large bodies are sent piece by piece: aiohttp warns that one piece would hold up the event loop."""
+    if isinstance(request.body, bytes) and len(request.body) > PIECE_BYTES:
+        request.body = io.BytesIO(request.body)
 
 
 def _passing(error: Exception) -> bool:

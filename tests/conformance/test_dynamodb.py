@@ -8,6 +8,7 @@ from headwater.testing.conformance import Conformance
 
 
 class TestDynamoDB(Conformance):
+    home = "DynamoDB"
     histories = 10
 
     @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from headwater.backend import (
     Appended,
     Capabilities,
+    Examined,
     Page,
     Record,
     RecordChange,
@@ -19,6 +20,7 @@ from headwater.backend import (
 )
 from headwater.backends.dynamodb.appender import Appender
 from headwater.backends.dynamodb.blobs import Blobs
+from headwater.backends.dynamodb.examining import examine
 from headwater.backends.dynamodb.heads import Heads
 from headwater.backends.dynamodb.ids import Ids
 from headwater.backends.dynamodb.index import Index
@@ -68,6 +70,7 @@ class DynamoDBBackend:
         self._keeping = Keeping(service, blobs)
         self._records = Records(service, blobs)
         self._settling = None if waits else Settling(self._sequencer)
+        self._shards = facts.shards
         self._closed = False
         self._sequencer.note(facts.position)
 
@@ -156,6 +159,9 @@ class DynamoDBBackend:
     async def scrub(self) -> str:
         """See ``Backend.scrub``. What was replaced is out of the table at once; what DynamoDB copied is not."""
         return "DynamoDB's point-in-time recovery (up to 35 days) and its backups hold the key until they end"
+
+    async def examine(self) -> list[Examined]:
+        return await examine(self.service, self._shards)
 
     async def close(self) -> None:
         if self._closed:

@@ -51,7 +51,10 @@ class Clock:
         self._least = max(self._least, least)
         self._most = min(self._most, most)
 
+    def ahead_us(self) -> int:
+        """How far the service's clock is ahead of this machine's, at least; 0 where they may well agree."""
+        return min(max(0, self._least), self._most)
+
     def now_us(self) -> int:
         """Microseconds since 1970-01-01 UTC."""
-        ahead = min(max(0, self._least), self._most)
-        return int(self._now() * SECOND) + ahead
+        return int(self._now() * SECOND) + self.ahead_us()

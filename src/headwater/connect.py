@@ -91,7 +91,7 @@ async def open_store(
         return EventStore(await opener(url, limits), limits)
     if vault == url and not url.startswith("memory:"):
         raise BadUrl(redacted(vault), "it is the store itself", "Keep the keys in a file or a schema of their own.")
-    with_vault: Callable[..., Backend] = _loaded("headwater.personal:with_vault")
+    with_vault: Callable[..., Backend] = loaded("headwater.personal:with_vault")
     keys_opener = _opener(vault)
     backend = await opener(url, limits)
     try:
@@ -107,7 +107,7 @@ def _opener(url: str) -> Callable[[str, Limits], Awaitable[Backend]]:
         raise BadUrl(str(url), "it does not start with a scheme", f"Start it with one of: {_schemes()}.")
     name = scheme[1]
     if name in BACKENDS:
-        opener: Callable[[str, Limits], Awaitable[Backend]] = _loaded(BACKENDS[name])
+        opener: Callable[[str, Limits], Awaitable[Backend]] = loaded(BACKENDS[name])
         return opener
     for entry in entry_points(group="headwater.backends", name=name):
         found: Callable[[str, Limits], Awaitable[Backend]] = entry.load()
@@ -115,7 +115,8 @@ def _opener(url: str) -> Callable[[str, Limits], Awaitable[Backend]]:
     raise BadUrl(redacted(url), f"no backend answers to {name!r}", f"Start it with one of: {_schemes()}.")
 
 
-def _loaded(target: str) -> Any:
+def loaded(target: str) -> Any:
+    """What a backend's module has under a name (``module:name``). ``StoreUnavailable`` where its driver is missing."""
     module, _, function = target.partition(":")
     try:
         return getattr(importlib.import_module(module), function)

@@ -168,6 +168,8 @@ def test_refusals_are_one_sentence(run: Run, tmp_path: Path, arguments: str, say
         "log sqlite:///a.db --follow --backwards",
         "schema mysql",
         "schema sqlite --partition 7",
+        "schema postgresql --table loans",
+        "schema dynamodb --schema loans",
     ],
 )
 def test_wrong_usage_is_said_with_code_2(run: Run, tmp_path: Path, arguments: str) -> None:
@@ -211,6 +213,8 @@ def test_the_schema_is_printed_as_it_is_run(run: Run) -> None:
     postgres = run("schema", "postgresql", "--schema", "bank", "--partition", 1_000_000).stdout
     assert "bank" in postgres
     assert "partition by range" in postgres.lower()
+    assert 'TableName: "loans"' in run("schema", "dynamodb", "--table", "loans").stdout
+    assert 'name = "loans"' in run("schema", "dynamodb", "--table", "loans", "--for", "terraform").stdout
 
 
 def test_the_demo_shows_its_scenes_and_can_be_repeated(run: Run) -> None:

@@ -40,7 +40,12 @@ def dynamodb_endpoint() -> Iterator[str]:
             return
         program = _installed()
         port = _free_port()
-        settings = {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "SERVICES": "dynamodb", "LOG_LEVEL": "ERROR"}
+        settings = {
+            "GATEWAY_PORT": str(port),
+            "BIND_HOST": "127.0.0.1",
+            "SERVICES": "dynamodb,cloudformation,iam",
+            "LOG_LEVEL": "ERROR",
+        }
         log = (CACHE / "ministack.log").open("w")
         process = subprocess.Popen([program], env=os.environ | settings, stdout=log, stderr=log)
         try:

@@ -9,10 +9,11 @@ from headwater.backends.dynamodb.backend import DynamoDBBackend
 from headwater.backends.dynamodb.service import Service
 from headwater.backends.dynamodb.spending import Spent, spending
 from headwater.backends.dynamodb.table import prepared
+from headwater.backends.dynamodb.templates import template
 from headwater.backends.dynamodb.url import parse
 from headwater.limits import Limits
 
-__all__ = ["DynamoDBBackend", "Spent", "open", "spending"]
+__all__ = ["DynamoDBBackend", "Spent", "open", "spending", "template"]
 
 
 async def open(url: str, limits: Limits) -> DynamoDBBackend:

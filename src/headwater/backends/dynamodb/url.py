@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
+from headwater.backends.dynamodb.templates import TABLE
 from headwater.errors import BadUrl
 
 __all__ = ["Ordering", "Target", "parse"]
@@ -15,7 +15,6 @@ __all__ = ["Ordering", "Target", "parse"]
 Ordering = Literal["sync", "async"]
 
 _PARAMETERS = ("region", "endpoint", "profile", "ordering", "shards", "pool", "create")
-_TABLE = re.compile(r"[A-Za-z0-9_.-]{3,255}")  # AWS: naming rules of DynamoDB
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -56,7 +55,7 @@ def parse(url: str) -> Target:
             "it holds credentials",
             "Leave them out: AWS's own chain finds them (environment, profile, role).",
         )
-    if not _TABLE.fullmatch(parts.netloc) or parts.path not in ("", "/"):
+    if not TABLE.fullmatch(parts.netloc) or parts.path not in ("", "/"):
         raise BadUrl(
             url,
             f"{parts.netloc + parts.path!r} is no table's name",

@@ -9,6 +9,7 @@ from headwater.lifecycle.importing import ImportConflict, Imported, Progress, im
 from headwater.lifecycle.mapping import Mapping
 from headwater.lifecycle.opening import open_existing
 from headwater.lifecycle.remains import Remain, remains
+from headwater.lifecycle.repairing import repair
 from headwater.lifecycle.verifying import Finding, Verified, verify
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "import_file",
     "open_existing",
     "remains",
+    "repair",
     "verify",
 ]

@@ -14,7 +14,7 @@ from headwater.store import EventStore
 if TYPE_CHECKING:
     from headwater.personal import KeyWrapper
 
-__all__ = ["open_existing"]
+__all__ = ["existing", "open_existing"]
 
 
 def open_existing(
@@ -24,11 +24,12 @@ def open_existing(
 
     Raises ``StoreUnavailable`` where there is no store.
     """
-    keys = None if vault is None else _existing(vault, writing=True)
-    return connect(_existing(url, writing=writing), vault=keys, wrapper=wrapper)
+    keys = None if vault is None else existing(vault, writing=True)
+    return connect(existing(url, writing=writing), vault=keys, wrapper=wrapper)
 
 
-def _existing(url: str, *, writing: bool) -> str:
+def existing(url: str, *, writing: bool) -> str:
+    """The URL, so that nothing is made where there is no store."""
     parts = urlsplit(url)
     if parts.scheme in ("postgresql", "postgres", "dynamodb"):
         url += ("&" if parts.query else "?") + "create=no"

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from headwater.backends.dynamodb.backend import DynamoDBBackend
+from headwater.backends.dynamodb.repairing import Repair
 from headwater.backends.dynamodb.service import Service
 from headwater.backends.dynamodb.spending import Spent, spending
 from headwater.backends.dynamodb.table import prepared
@@ -13,7 +14,7 @@ from headwater.backends.dynamodb.templates import template
 from headwater.backends.dynamodb.url import parse
 from headwater.limits import Limits
 
-__all__ = ["DynamoDBBackend", "Spent", "open", "spending", "template"]
+__all__ = ["DynamoDBBackend", "Spent", "open", "repair", "spending", "template"]
 
 
 async def open(url: str, limits: Limits) -> DynamoDBBackend:
@@ -29,3 +30,17 @@ async def open(url: str, limits: Limits) -> DynamoDBBackend:
     except BaseException:
         await service.close()
         raise
+
+
+async def repair(url: str) -> list[str]:
+    """Mend the table at the URL after a restore; what was done, in sentences. Nobody else may use it meanwhile.
+
+    Raises as ``open`` does.
+    """
+    service = Service(parse(url))
+    await service.open()
+    try:
+        facts = await prepared(service)
+        return await Repair(service, facts.shards).run()
+    finally:
+        await service.close()

@@ -21,7 +21,7 @@ from headwater.backends.dynamodb.keys import (
     status_key,
 )
 from headwater.backends.dynamodb.requests import ACTIONS_MAX, NEW, Requests
-from headwater.backends.dynamodb.rows import Row, encoded_rows
+from headwater.backends.dynamodb.rows import Row, encoded_mates, encoded_rows
 from headwater.errors import TooLarge
 
 __all__ = ["STREAMS_MAX", "Draft", "Label", "Staging", "drafted", "marked", "positioned", "staging_of"]
@@ -103,6 +103,7 @@ def drafted(
 ) -> Draft:
     """The actions that every append has. ``position``: of the last event before it; None where it gets one later."""
     draft = Draft([], [], [], [])
+    mates = _mates(batch, heads)
     for number, piece in enumerate(batch.pieces):
         stream = piece.write.stream
         head = UNWRITTEN if stream is None else heads[stream]
@@ -111,7 +112,7 @@ def drafted(
             _put_head(draft, requests, stream, head, piece.count, recorded_us, position is not None, shards)
         staged = number in staging.pieces
         commit = _commit(batch, number, piece, first, recorded_us, position, staged=staged)
-        draft.put(Label("commit"), "Put", requests.put(commit, NEW))
+        draft.put(Label("commit"), "Put", requests.put(commit | {"m": mates}, NEW))
         if not staging.ids:
             for ordinal, record in enumerate(piece.write.records):
                 p, k = id_key(record.id)
@@ -129,6 +130,14 @@ def drafted(
         item = {"p": p, "k": k, "w": msgspec.msgpack.encode(status)}
         draft.put(Label("status"), "Put", requests.put(item, NEW))
     return draft
+
+
+def _mates(batch: Batch, heads: Mapping[str, Head]) -> bytes | None:
+    """The commits of the append, where there are several: each tells of all, should a restore lose one of them."""
+    if len(batch.pieces) == 1:
+        return None
+    firsts = [heads[piece.write.stream].version + 1 if piece.write.stream is not None else 1 for piece in batch.pieces]
+    return encoded_mates([(piece.partition, first) for piece, first in zip(batch.pieces, firsts, strict=True)])
 
 
 def _put_head(

@@ -157,6 +157,10 @@ class Requests:
         }
         return request if limit is None else request | {"Limit": limit}
 
+    def scan(self) -> dict[str, Any]:
+        """``Scan`` of the whole table."""
+        return {"TableName": self._table, "ConsistentRead": True}
+
     def put(self, item: Item, where: Where | None = None) -> dict[str, Any]:
         """``PutItem``, or the action of a transaction under ``Put``."""
         return {"TableName": self._table, "Item": _item(item)} | _conditioned(_Expression(), where)

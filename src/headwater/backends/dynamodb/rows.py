@@ -12,7 +12,18 @@ from headwater.backends.dynamodb.blobs import packed, unpacked
 from headwater.backends.dynamodb.keys import stream_of
 from headwater.events import Event, EventRecord
 
-__all__ = ["KINDS_MAX", "ROWS_MAX", "Outlines", "Row", "decoded_rows", "encoded_rows", "outlined", "outlines"]
+__all__ = [
+    "KINDS_MAX",
+    "ROWS_MAX",
+    "Outlines",
+    "Row",
+    "decoded_mates",
+    "decoded_rows",
+    "encoded_mates",
+    "encoded_rows",
+    "outlined",
+    "outlines",
+]
 
 KINDS_MAX = 16_000
 """Bytes of ``Row.kinds``. Where there would be more, a query reads the events."""
@@ -47,10 +58,11 @@ class _Kinds(msgspec.Struct, frozen=True, array_like=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_kinds = msgspec.msgpack.Decoder(_Kinds).decode
+_decode_mates = msgspec.msgpack.Decoder(list[tuple[str, int]]).decode
 _decode_rows = msgspec.msgpack.Decoder(list[Row]).decode
 
 
-def outlined(records: Sequence[EventRecord]) -> bytes | None:
+def outlined(records: Sequence[EventRecord] | Sequence[Event]) -> bytes | None:
     """``Row.kinds`` of these events."""
     texts: dict[str, int] = {}
     sets: dict[tuple[int, ...], int] = {}
@@ -102,6 +114,16 @@ def encoded_rows(rows: Sequence[Row]) -> bytes:
     if len(stored) > ROWS_MAX:
         return packed(_encode([msgspec.structs.replace(row, kinds=None) for row in rows]))
     return stored
+
+
+def encoded_mates(commits: Sequence[tuple[str, int]]) -> bytes:
+    """Commits of one append, by partition and first version."""
+    return packed(_encode(commits))
+
+
+def decoded_mates(stored: bytes) -> list[tuple[str, int]]:
+    """What ``encoded_mates`` made."""
+    return _decode_mates(unpacked(stored))
 
 
 def decoded_rows(stored: bytes) -> list[Row]:

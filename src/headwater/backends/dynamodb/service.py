@@ -181,6 +181,17 @@ class Service:
                 return
             request = request | {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
+    async def scan(self) -> AsyncGenerator[Item, None]:
+        """All items, in no order."""
+        request = self.requests.scan()
+        while True:
+            answer = await self._read("Scan", self.client.scan, request)
+            for each in answer["Items"]:
+                yield plain(each)
+            if not answer.get("LastEvaluatedKey"):
+                return
+            request = request | {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
     async def put(self, item: Item, where: Where | None = None) -> None:
         """Put an item; repeating it is harmless. ``Refused`` where it is not as expected."""
         await self._write("PutItem", self.client.put_item, self.requests.put(item, where))

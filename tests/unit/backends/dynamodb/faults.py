@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable
 from typing import Any
@@ -46,13 +47,14 @@ class FaultyClient:
 
     @classmethod
     def at_random(cls, store: hw.EventStore, choose: random.Random, share: float) -> FaultyClient:
-        """Have so many of the store's calls fail, in every way."""
+        """Have so many of the store's calls fail, in every way in turn."""
+        kinds = itertools.cycle(["lost", "throttled", "overlapped", "failed", "unsent"])
 
         def fault(operation: str, _: dict[str, Any]) -> str | None:
             if choose.random() >= share:
                 return None
-            kinds = ["throttled", "failed", "unsent", "lost"]
-            return choose.choice([*kinds, "overlapped"] if operation == "transact_write_items" else kinds)
+            kind = next(kinds)
+            return kind if kind != "overlapped" or operation == "transact_write_items" else next(kinds)
 
         return cls.into(store, fault)
 

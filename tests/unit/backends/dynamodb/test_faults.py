@@ -59,7 +59,7 @@ async def test_each_append_is_stored_once_whatever_happens(
             return ids
 
         written = await asyncio.gather(*[write(choose.choice([one, other]), writer) for writer in range(8)])
-        assert len({*clients[0].faults, *clients[1].faults}) == 5, "all kinds of faults have happened"
+        assert {"lost", "throttled", "failed", "unsent"} <= {*clients[0].faults, *clients[1].faults}
     async with hw.connect(dynamodb_url) as store:
         there = Counter([str(event.id) async for event in store.read_all()])
         assert there == Counter(id for ids in written for id in ids)

@@ -1,10 +1,13 @@
-"""A real PostgreSQL for the benchmarks: the server at ``HEADWATER_POSTGRES_URL``, or one of our own from a wheel."""
+"""Real servers for the benchmarks: a PostgreSQL at ``HEADWATER_POSTGRES_URL``, or one of our own from a wheel; and a
+DynamoDB, as the tests start it.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,3 +39,13 @@ def fresh_store(server: str, options: str = "") -> Iterator[str]:
     yield f"{server}{'&' if '?' in server else '?'}schema={schema}{options}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(psycopg.sql.SQL("drop schema if exists {} cascade").format(psycopg.sql.Identifier(schema)))
+
+
+@contextlib.contextmanager
+def dynamodb() -> Iterator[str]:
+    """The URL of a DynamoDB, or of an emulator with atomic transactions."""
+    sys.path.append(str(Path(__file__).parents[1]))
+    from tests.services.dynamodb import dynamodb as started
+
+    with started() as endpoint:
+        yield endpoint

@@ -17,6 +17,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,10 +27,13 @@ MINISTACK = "ministack==1.5.33"
 START_SECONDS = 60
 
 
-@pytest.fixture(scope="session")
-def dynamodb_endpoint() -> Iterator[str]:
-    """The URL of a DynamoDB. Skips where there is none to be had."""
-    pytest.importorskip("aiobotocore", reason="aiobotocore is not installed: pip install 'headwater[dynamodb]'")
+class Missing(Exception):
+    """No DynamoDB is to be had here, and why."""
+
+
+@contextmanager
+def dynamodb() -> Iterator[str]:
+    """The URL of a DynamoDB. Raises ``Missing`` where there is none to be had."""
     with pytest.MonkeyPatch.context() as patch:
         given = os.environ.get("HEADWATER_DYNAMODB_ENDPOINT")
         patch.setenv("AWS_ACCESS_KEY_ID", os.environ.get("AWS_ACCESS_KEY_ID", "test"))
@@ -57,6 +61,18 @@ def dynamodb_endpoint() -> Iterator[str]:
             log.close()
 
 
+@pytest.fixture(scope="session")
+def dynamodb_endpoint() -> Iterator[str]:
+    """The URL of a DynamoDB. Skips where there is none to be had."""
+    pytest.importorskip("aiobotocore", reason="aiobotocore is not installed: pip install 'headwater[dynamodb]'")
+    with ExitStack() as started:
+        try:
+            endpoint = started.enter_context(dynamodb())
+        except Missing as missing:
+            pytest.skip(str(missing))
+        yield endpoint
+
+
 def _installed() -> str:
     """MiniStack's program; installed where it is not yet."""
     home = CACHE / MINISTACK.replace("==", "-")
@@ -71,7 +87,7 @@ def _installed() -> str:
     except (OSError, subprocess.CalledProcessError) as error:
         shutil.rmtree(home, ignore_errors=True)
         said = getattr(error, "stderr", b"") or b""
-        pytest.skip(f"no DynamoDB: {MINISTACK} can't be installed here: {error} {said.decode()[-200:]}")
+        raise Missing(f"no DynamoDB: {MINISTACK} can't be installed here: {error} {said.decode()[-200:]}") from error
     return str(program)
 
 
@@ -87,9 +103,9 @@ def _await(process: subprocess.Popen[bytes], endpoint: str) -> None:
     while True:
         try:
             urllib.request.urlopen(f"{endpoint}/_ministack/health", timeout=2).close()
-        except OSError:
+        except OSError as error:
             if process.poll() is not None or time.monotonic() > deadline:
-                pytest.skip(f"no DynamoDB: MiniStack does not start; see {CACHE / 'ministack.log'}")
+                raise Missing(f"no DynamoDB: MiniStack does not start; see {CACHE / 'ministack.log'}") from error
             time.sleep(0.1)
         else:
             return

@@ -90,3 +90,7 @@ def _damage(file: Path, script: str) -> None:
         for statement in script.split(";"):
             connection.execute(statement)
     connection.close()
+
+
+def test_only_what_is_restored_in_parts_is_repaired(run: Run, imported: str) -> None:
+    assert "restored whole" in run("verify", "--repair", imported, code=1).stderr

@@ -54,8 +54,8 @@ def headwater_command(
 ) -> None:
     """Headwater, the event store for Python.
 
-    A store is named by its URL: `sqlite:///loans.db` (a file here), `sqlite:////var/lib/loans.db` (an absolute path)
-    or `postgresql://user@localhost/database?schema=name`. Start with `headwater demo`.
+    A store is named by its URL: `sqlite:///loans.db` (a file here), `sqlite:////var/lib/loans.db` (an absolute path),
+    `postgresql://user@localhost/database?schema=name` or `dynamodb://table?region=name`. Start with `headwater demo`.
     """
 
 

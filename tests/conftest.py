@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["tests.services.postgres"]
+pytest_plugins = ["tests.services.kafka", "tests.services.postgres"]

@@ -8,7 +8,7 @@ CODE := src tests bench examples
 BENCH_READY := $(VENV)/.ready-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench reference clean
+.PHONY: help setup demo test check format bench guarantees reference clean
 
 help: ## Show this list
 	@echo "make <target>:"
@@ -35,9 +35,15 @@ format: $(READY) ## Put the code into its one format
 bench: $(BENCH_READY) ## Measure beside the alternatives, and write docs/performance.md (takes half an hour)
 	@$(BIN)/python bench/report.py
 
+guarantees: $(READY) ## Run the suite over every home of events, and write docs/guarantees.md (takes five minutes)
+	@$(BIN)/pytest --quiet tests/conformance --promises .cache/promises.json
+	@$(BIN)/python -m tests.conformance.page .cache/promises.json
+
 reference: $(READY) ## Write docs/reference/api.md from the docstrings
 	@$(BIN)/griffe2md headwater.connect.connect --output docs/reference/api.md
 	@$(BIN)/griffe2md headwater >> docs/reference/api.md
+	@$(BIN)/griffe2md headwater.personal.wrapping.KeyWrapper >> docs/reference/api.md
+	@$(BIN)/griffe2md headwater.personal.wrapping.MasterKey >> docs/reference/api.md
 
 clean: ## Remove the virtual environment, caches and the demo's store
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist demo

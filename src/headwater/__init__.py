@@ -11,6 +11,7 @@ from headwater.backend import (
     Appended,
     Capabilities,
     Checkpoint,
+    Examined,
     Forgotten,
     Snapshot,
     StreamInfo,
@@ -30,6 +31,7 @@ from headwater.deciders import (
     Repository,
     SnapshotEvery,
     applies,
+    execute_all,
 )
 from headwater.errors import (
     AppendConditionFailed,
@@ -130,6 +132,7 @@ __all__ = [
     "Event",
     "EventStore",
     "Every",
+    "Examined",
     "Executed",
     "Expected",
     "Fact",
@@ -182,6 +185,7 @@ __all__ = [
     "applies",
     "connect",
     "event",
+    "execute_all",
     "fold",
     "handles",
     "trace",

@@ -22,6 +22,7 @@ __all__ = [
     "Backend",
     "Capabilities",
     "Checkpoint",
+    "Examined",
     "Forgotten",
     "Page",
     "Record",
@@ -212,6 +213,18 @@ class Forgotten(msgspec.Struct, frozen=True):
         return datetime_of(self.at_us)
 
 
+class Examined(msgspec.Struct, frozen=True):
+    """One thing that was looked at in the technology below a store."""
+
+    subject: str
+    """What: ``durability``, ``clock``, ``horizon`` …"""
+    state: Literal["well", "note", "wrong"]
+    """``note``: worth knowing. ``wrong``: a promise is not kept, or will not be."""
+    finding: str
+    remedy: str = ""
+    """What to do, where something is not well."""
+
+
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     """What a backend promises, so that a program can ask instead of finding out."""
 
@@ -385,6 +398,10 @@ class Backend(Appender, Protocol):
 
         Returns where it may still be found, in a sentence; '' for nowhere.
         """
+        ...
+
+    async def examine(self) -> list[Examined]:
+        """Look at the technology: its version and settings, clocks, room, and what holds readers or writers up."""
         ...
 
     async def close(self) -> None:

@@ -13,6 +13,7 @@ from headwater.backend import (
     Backend,
     Capabilities,
     Checkpoint,
+    Examined,
     Forgotten,
     Sealer,
     StreamInfo,
@@ -374,6 +375,13 @@ class EventStore(Writing):
                 'Open it with the vault of its keys: connect(url, vault="sqlite:///keys.db").',
             )
         return sealer
+
+    async def examine(self) -> list[Examined]:
+        """Look at the technology below: its version and settings, clocks, room, and what holds readers or writers up.
+
+        Reads little and changes nothing. What is stored is checked by ``headwater verify``.
+        """
+        return await self._backend.examine()
 
     async def close(self) -> None:
         """Finish what is under way and let go of everything. A second call does nothing."""

@@ -8,6 +8,8 @@ from headwater.testing.conformance import Conformance
 
 
 class TestMemory(Conformance):
+    home = "memory"
+
     @pytest.fixture
     def store_url(self) -> str:
         return "memory:"

@@ -21,6 +21,8 @@ from headwater.testing.consuming import RollBack
 
 
 class TestPostgres(Conformance):
+    home = "PostgreSQL"
+
     @pytest.fixture
     def store_url(self, postgres_schema_url: str) -> str:
         return postgres_schema_url

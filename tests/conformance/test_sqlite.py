@@ -10,6 +10,8 @@ from headwater.testing.conformance import Conformance
 
 
 class TestSQLite(Conformance):
+    home = "SQLite"
+
     @pytest.fixture
     def store_url(self, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/loans.db"

@@ -11,6 +11,7 @@ import msgspec
 
 from headwater.backend import Appended, Appender, Page, Write
 from headwater.backends.memory import MemoryBackend
+from headwater.errors import InvalidEvent
 from headwater.limits import Limits
 from headwater.queries import Query
 from headwater.waiting import running_loop
@@ -47,6 +48,8 @@ class LoopingBackend(MemoryBackend):
 
     def bind(self, connection: Any) -> Appender:
         """The connection is a list that notes the appends; a blocking one is stepped, in its caller's thread."""
+        if not isinstance(connection, list):
+            raise InvalidEvent("the bound connection is no list", "Give one.")
         return Bound(connection)
 
     async def close(self) -> None:

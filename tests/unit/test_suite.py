@@ -11,7 +11,10 @@ import pytest
 
 from headwater import sync
 from headwater.store import EventStore
+from headwater.testing.conformance import Conformance
 from headwater.testing.machine import check_against_model
+from headwater.testing.recording import recorded
+from tests.conformance.page import promises
 from tests.unit.faulty import FAULTS
 
 ROOT = Path(__file__).parent.parent.parent
@@ -95,3 +98,42 @@ def test_without_a_url_nothing_is_run() -> None:
     run = subprocess.run([*command, "-k", "first_append"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0
     assert re.search(r"^\d+ skipped, \d+ deselected", run.stdout, re.MULTILINE)
+
+
+def test_no_test_hides_another_of_its_name() -> None:
+    """The suite's classes are inherited together: of two tests with one name only the first would ever run."""
+    names = [name for kind in Conformance.__mro__ for name in vars(kind) if name.startswith("test_")]
+    assert sorted(names) == sorted(set(names))
+
+
+def test_every_test_of_the_suite_says_what_it_shows() -> None:
+    tests = [each for kind in Conformance.__mro__ for name, each in vars(kind).items() if name.startswith("test_")]
+    assert len(tests) > 200
+    assert [each.__qualname__ for each in tests if not each.__doc__] == []
+
+
+def test_promises_are_recorded(tmp_path: Path) -> None:
+    """What was kept, what the capabilities deny, and what is broken; homes that were not run stay as they were."""
+    file = tmp_path / "promises.json"
+    file.write_text('{"SQLite": {}}')
+    tests = "test_first_append_makes or test_tailing_reader or test_killed_counter"
+    _run("memory:", "--promises", str(file), "-k", tests)
+    told = recorded(file)
+    assert list(told) == ["SQLite", "GivenStore"]
+    first = told["GivenStore"]["append"]["test_first_append_makes_the_stream"]
+    assert (first.outcome, first.runs) == ("kept", 2)
+    assert first.sentence == "The first append makes the stream, at version 1."
+    killed = told["GivenStore"]["records"]["test_killed_counter"]
+    assert (killed.outcome, killed.reason) == ("not promised", "memory says durable=False in its capabilities")
+    _run("loses:", "--promises", str(file), "-k", "test_tailing_reader")
+    assert recorded(file)["GivenStore"]["concurrency"]["test_tailing_reader"].outcome == "broken"
+
+
+def test_the_page_of_guarantees_is_the_suites() -> None:
+    """Each promise and each test of the suite stands in it, for each home; ``make guarantees`` writes it."""
+    shown = (ROOT / "docs" / "guarantees.md").read_text()
+    for promise, sentences in promises().values():
+        assert f"### {promise}" in shown
+        missing = [each for each in sentences.values() if f"| {each} | " not in shown.replace("&#124;", "|")]
+        assert missing == [], "run make guarantees"
+    assert "**broken**" not in shown

@@ -15,6 +15,7 @@ from headwater.appending import Place, check_deletion, check_expected, first_res
 from headwater.backend import (
     Appended,
     Capabilities,
+    Examined,
     Page,
     Record,
     RecordChange,
@@ -263,6 +264,9 @@ class MemoryBackend:
 
     async def scrub(self) -> str:
         return ""
+
+    async def examine(self) -> list[Examined]:
+        return [Examined("durability", "note", "events end with this process", "Use a file: sqlite:///loans.db.")]
 
     async def close(self) -> None:
         self._signal.notify()

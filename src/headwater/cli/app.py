@@ -11,6 +11,7 @@ from headwater.cli.append import append
 from headwater.cli.consumers import consumers
 from headwater.cli.decisions import replay_decisions
 from headwater.cli.demo import demo
+from headwater.cli.doctor import doctor
 from headwater.cli.exports import export_command
 from headwater.cli.imports import import_command
 from headwater.cli.info import info
@@ -18,6 +19,7 @@ from headwater.cli.log import log
 from headwater.cli.parked import parked
 from headwater.cli.projections import projections
 from headwater.cli.read import read
+from headwater.cli.relay import relay
 from headwater.cli.scheduled import scheduled
 from headwater.cli.schema import schema
 from headwater.cli.state import history, state
@@ -67,10 +69,12 @@ app.command("log")(command(log))
 app.command("append")(command(append))
 app.command("schema")(command(schema))
 app.command("verify")(command(verify))
+app.command("doctor")(command(doctor))
 app.command("state")(command(state))
 app.command("history")(command(history))
 app.command("why")(command(why))
 app.command("replay-decisions")(command(replay_decisions))
+app.command("relay")(command(relay))
 app.command("forget")(command(forget))
 app.add_typer(projections, name="projections")
 app.add_typer(types, name="types")

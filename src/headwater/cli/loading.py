@@ -19,7 +19,7 @@ def named(text: str, what: str) -> tuple[ModuleType, str]:
     place, _, name = text.rpartition(":")
     if not place or not name.isidentifier():
         raise typer.BadParameter(f"{text!r} names no {what}: give package.module:Name, or file.py:Name.")
-    return (_from_file(Path(place).resolve()) if place.endswith(".py") else _imported(place)), name
+    return (_from_file(Path(place)) if place.endswith(".py") else _imported(place)), name
 
 
 def _imported(place: str) -> ModuleType:
@@ -30,12 +30,18 @@ def _imported(place: str) -> ModuleType:
         raise typer.BadParameter(f"there is no module {missing.name!r} to import, here or installed.") from None
 
 
-@cache
 def _from_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise typer.BadParameter(f"there is no file {path}.")
+    return _loaded(path.resolve())
+
+
+@cache
+def _loaded(path: Path) -> ModuleType:
     """The file's module: the same for all arguments, or its classes would not know each other."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise typer.BadParameter(f"there is no file {path}.")
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules.setdefault(path.stem, module)
     sys.path.insert(0, str(path.parent))

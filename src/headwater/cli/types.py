@@ -59,7 +59,7 @@ async def check(
 
     Run it in CI against a copy of what is really stored.
 
-    Example: `headwater types check shop.events:codec sqlite:///loans.db`
+    Example: `headwater types check loans.py:codec sqlite:///loans.db`
     """
     loaded = codec_named(codec)
     shapes = await _shapes(url, category, loaded)
@@ -82,7 +82,7 @@ async def check(
 def schema(codec: CodecName) -> None:
     """Print the JSON Schema of every type's present version.
 
-    Example: `headwater types schema shop.events:codec > events.schema.json`
+    Example: `headwater types schema loans.py:codec > events.schema.json`
     """
     print(json_line(codec_named(codec).json_schema()))
 

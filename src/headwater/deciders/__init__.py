@@ -4,6 +4,7 @@ from headwater.deciders.aggregate import Aggregate, applies
 from headwater.deciders.boundaries import Boundary, DecisionModel, Fact
 from headwater.deciders.commands import Executed
 from headwater.deciders.decider import Decider
+from headwater.deciders.multistream import Streams, execute_all
 from headwater.deciders.recorded import Commands
 from headwater.deciders.replaying import Redecided, redecided
 from headwater.deciders.repository import Loaded, Repository
@@ -21,6 +22,8 @@ __all__ = [
     "Redecided",
     "Repository",
     "SnapshotEvery",
+    "Streams",
     "applies",
+    "execute_all",
     "redecided",
 ]

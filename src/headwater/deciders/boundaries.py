@@ -16,15 +16,13 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from headwater.deciders.commands import CONFLICTS, Executed, append_surely, encoded, executed
-from headwater.errors import AppendConditionFailed, DuplicateEvent, InvalidQuery
+from headwater.deciders.commands import CONFLICTS, Executed, append_surely, caused_by, encoded, executed, settled
+from headwater.errors import InvalidQuery
 from headwater.events import Event
 from headwater.queries import AppendCondition, Query, QueryItem
 from headwater.store import EventStore
 from headwater.subscriptions import Retry
-from headwater.tracing import trace
 from headwater.typed import Codec, Unknown, type_name
-from headwater.waiting import sleep
 
 __all__ = ["Boundary", "DecisionModel", "Fact"]
 
@@ -142,8 +140,9 @@ class Boundary:
         Raises ``AppendConditionFailed`` where there was a conflict each time, and as ``EventStore.append`` does.
         """
         name = None if id is None else str(id)
-        attempt = 1
-        while True:
+        tags = tuple(tags)
+
+        async def once() -> Executed | None:
             if name is not None and (before := await executed(self._store, self._codec, stream, name)) is not None:
                 return before
             model = await self.model(facts)
@@ -151,16 +150,10 @@ class Boundary:
             if not decided:
                 return Executed((), 0, 0)
             new = encoded(self._codec, stream, decided, name, metadata, tags, occurred_at)
-            try:
-                with trace(causation_id=name):
-                    done, ours = await append_surely(
-                        partial(self._store.append, stream, new, condition=model.condition), self._retry
-                    )
-            except (AppendConditionFailed, DuplicateEvent) as conflict:
-                if (isinstance(conflict, DuplicateEvent) and name is None) or not self._retry.again(attempt):
-                    raise
-                await sleep(self._retry.pause(attempt))
-                attempt += 1
-                continue
-            if ours:
-                return Executed(decided, done.version, done.position)
+            with caused_by(name):
+                done, ours = await append_surely(
+                    partial(self._store.append, stream, new, condition=model.condition), self._retry
+                )
+            return Executed(decided, done.version, done.position) if ours else None
+
+        return await settled(once, self._retry, named=name is not None)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from headwater.backend import Appended
-from headwater.errors import OutcomeUnknown
+from headwater.errors import AppendConditionFailed, DuplicateEvent, OutcomeUnknown, WrongExpectedVersion
 from headwater.events import Event, NewEvent
 from headwater.store import EventStore
 from headwater.subscriptions import Retry
+from headwater.tracing import current_trace, trace
 from headwater.typed import Codec
 from headwater.waiting import sleep
 
-__all__ = ["CONFLICTS", "Executed", "append_surely", "encoded", "executed"]
+__all__ = ["CONFLICTS", "Executed", "append_surely", "caused_by", "encoded", "executed", "settled"]
+
+T = TypeVar("T")
 
 NAMESPACE = uuid.UUID("b4b6a0f2-6d0e-5f6b-9d59-5b1f6c9e7a10")
 """Ids of events are made in it from a command's id, the stream and the event's number in it."""
@@ -76,6 +80,32 @@ async def executed(store: EventStore, codec: Codec, stream: str | None, command:
         return None
     bodies = [codec.decode(event) for event in events]
     return Executed(bodies, events[-1].version, events[-1].position, duplicate=True)
+
+
+def caused_by(command: str | None) -> AbstractContextManager[object]:
+    """Events that are appended meanwhile follow from the command, where nothing is said yet of what they follow from:
+    in a reactor's handler that is its event, which the chain of causes goes back by."""
+    return trace(causation_id=None if "causation_id" in current_trace() else command)
+
+
+async def settled(once: Callable[[], Awaitable[T | None]], retry: Retry, *, named: bool) -> T:
+    """What loading, deciding and appending come to, done again after a conflict, and where it gives None: then the same
+    command was executed by somebody else meanwhile, and what came of it can be looked up.
+
+    ``named``: the command has an id. Events of one without can't be there already, but by an error of the caller's.
+    """
+    attempt = 1
+    while True:
+        try:
+            result = await once()
+        except (WrongExpectedVersion, AppendConditionFailed, DuplicateEvent) as conflict:
+            if (isinstance(conflict, DuplicateEvent) and not named) or not retry.again(attempt):
+                raise
+            await sleep(retry.pause(attempt))
+            attempt += 1
+        else:
+            if result is not None:
+                return result
 
 
 async def append_surely(append: Callable[[], Awaitable[Appended]], retry: Retry) -> tuple[Appended, bool]:

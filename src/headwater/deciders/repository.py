@@ -14,18 +14,16 @@ import msgspec
 
 from headwater.codecs import people_in
 from headwater.deciders.aggregate import Aggregate, AggregateDecider
-from headwater.deciders.commands import CONFLICTS, Executed, append_surely, encoded, executed
+from headwater.deciders.commands import CONFLICTS, Executed, append_surely, caused_by, encoded, executed, settled
 from headwater.deciders.decider import Decider
 from headwater.deciders.recorded import Commands
 from headwater.deciders.snapshots import Kept, KeptStates, SnapshotEvery, age_seconds
-from headwater.errors import DuplicateEvent, WrongExpectedVersion
 from headwater.events import Event
 from headwater.queries import NO_STREAM, ExpectedVersion
 from headwater.store import EventStore
 from headwater.subscriptions import Retry
-from headwater.tracing import trace
 from headwater.typed import Codec, InvalidType
-from headwater.waiting import running_loop, sleep
+from headwater.waiting import running_loop
 
 __all__ = ["Loaded", "Repository"]
 
@@ -154,7 +152,8 @@ class Repository(Generic[C, S]):
 
         Arguments:
             id: of the command. The same id again, now or in a year, gives the first result and decides nothing; the
-                events carry it as their ``causation_id``.
+                events carry it as their ``causation_id``, where the present ``trace`` says no other cause (as it does
+                in a reactor: its event).
             metadata: of the events, beside what the present ``trace`` says.
             tags: of the events, beside those that their classes declare.
             occurred_at: when it happened in the world, where that differs from when it is recorded.
@@ -162,8 +161,9 @@ class Repository(Generic[C, S]):
         Raises ``WrongExpectedVersion`` where there was a conflict each time, and as ``EventStore.append`` does.
         """
         name = None if id is None else str(id)
-        attempt = 1
-        while True:
+        tags = tuple(tags)
+
+        async def once() -> Executed | None:
             if name is not None and (before := await executed(self._store, self._codec, stream, name)) is not None:
                 return before
             loaded = await self.load(stream)
@@ -173,16 +173,10 @@ class Repository(Generic[C, S]):
             new = encoded(self._codec, stream, decided, name, metadata, tags, occurred_at)
             if self._commands is not None:
                 self._commands.keep(command, new)
-            try:
-                with trace(causation_id=name):
-                    done, ours = await append_surely(
-                        partial(self._store.append, stream, new, expected=loaded.expected), self._retry
-                    )
-            except (WrongExpectedVersion, DuplicateEvent) as conflict:
-                if (isinstance(conflict, DuplicateEvent) and name is None) or not self._retry.again(attempt):
-                    raise
-                await sleep(self._retry.pause(attempt))
-                attempt += 1
-                continue
-            if ours:
-                return Executed(decided, done.version, done.position)
+            with caused_by(name):
+                done, ours = await append_surely(
+                    partial(self._store.append, stream, new, expected=loaded.expected), self._retry
+                )
+            return Executed(decided, done.version, done.position) if ours else None
+
+        return await settled(once, self._retry, named=name is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from headwater.lifecycle.examining import examined
 from headwater.lifecycle.exporting import export_events
 from headwater.lifecycle.files import InvalidFile
 from headwater.lifecycle.importing import ImportConflict, Imported, Progress, import_file
@@ -19,6 +20,7 @@ __all__ = [
     "Progress",
     "Remain",
     "Verified",
+    "examined",
     "export_events",
     "import_file",
     "open_existing",

@@ -194,7 +194,9 @@ class Projector:
         parts = len(await self._parts())
         build = Build(self._store, self._sink(parts), parts, self._part_of, self._query(), batch)
         await build.run(upto, on_progress)
-        last = [event async for event in self._store.read_all(after=upto - 1, limit=1) if event.position == upto]
+        last = [
+            event async for event in self._store.read_all(after=max(upto - 1, 0), limit=1) if event.position == upto
+        ]
         last_id = last[0].raw_id.hex() if last else ""
         await asyncio.to_thread(settle, self._target, self._rows, upto, last_id)
         return upto

@@ -161,12 +161,13 @@ class Reacting:
 
         async def once(event: Event) -> None:
             if not self._inbox.holds(part, event):
-                await self._react(event)
+                await self.react(event)
             await self._inbox.note(part, event)
 
         await in_turn(once, events)
 
-    async def _react(self, event: Event) -> None:
+    async def react(self, event: Event) -> None:
+        """Run the handler for this event, whether it was handled before or not."""
         reaction = Reaction(self._backend, self._limits, self._scheduled, self._reactor, event)
         correlation = event.metadata.get("correlation_id") or str(event.id)
         with trace(correlation_id=correlation, causation_id=str(event.id)):

@@ -20,7 +20,7 @@ from headwater.connect import open_store
 from headwater.limits import Limits
 from headwater.subscriptions import BlockingReaction as Reaction
 from headwater.sync.consuming import Consumer, Consumers, ParkedEvents, ScheduledEvents
-from headwater.sync.deciding import Boundary, Repository
+from headwater.sync.deciding import Boundary, Repository, execute_all
 from headwater.sync.driving import BackgroundLoop, refuse_running_loop
 from headwater.sync.keeping import Checkpoints, Snapshots
 from headwater.sync.store import BoundStore, EventStore
@@ -41,6 +41,7 @@ __all__ = [
     "ScheduledEvents",
     "Snapshots",
     "connect",
+    "execute_all",
 ]
 
 

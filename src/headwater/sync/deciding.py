@@ -10,11 +10,12 @@ from typing import Any, Generic, TypeVar
 from headwater import deciders as asynchronous
 from headwater.deciders import Aggregate, Commands, Decider, DecisionModel, Executed, Fact, Loaded, SnapshotEvery
 from headwater.deciders.commands import CONFLICTS
+from headwater.deciders.multistream import store_of
 from headwater.subscriptions import Retry
 from headwater.sync.store import EventStore
 from headwater.typed import Codec
 
-__all__ = ["Boundary", "Repository"]
+__all__ = ["Boundary", "Repository", "execute_all"]
 
 C = TypeVar("C")
 S = TypeVar("S")
@@ -90,3 +91,21 @@ class Boundary:
             facts, decide, stream=stream, id=id, metadata=metadata, tags=tags, occurred_at=occurred_at
         )
         return self._caller.run(executing)
+
+
+def execute_all(
+    streams: Mapping[str, tuple[Repository[Any, Any], str]],
+    decide: Callable[[Mapping[str, Any]], Mapping[str, Iterable[object]] | None],
+    *,
+    id: uuid.UUID | str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    tags: Iterable[str] = (),
+    retry: Retry = CONFLICTS,
+) -> dict[str, Executed]:
+    """Decide once on several streams, and append to all of them or none. As ``headwater.execute_all``."""
+    theirs = {name: (repository._repository, stream) for name, (repository, stream) in streams.items()}
+    store_of(theirs)  # raises where there are none
+    repository, _ = next(iter(streams.values()))
+    return repository._caller.run(
+        asynchronous.execute_all(theirs, decide, id=id, metadata=metadata, tags=tags, retry=retry)
+    )

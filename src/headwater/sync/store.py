@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from headwater import store as asynchronous
-from headwater.backend import Appended, Capabilities, Checkpoint, Forgotten, StreamInfo, Subject
+from headwater.backend import Appended, Capabilities, Checkpoint, Examined, Forgotten, StreamInfo, Subject
 from headwater.events import Event, NewEvent
 from headwater.limits import Limits
 from headwater.queries import ANY, AppendCondition, ExpectedVersion, Query
@@ -271,6 +271,10 @@ class EventStore(_Writing):
     def subjects(self) -> Iterator[Subject]:
         """Everybody whom personal data are or were about, in order of the subjects' ids."""
         return self._caller.each(self._store._sealer().subjects())
+
+    def examine(self) -> list[Examined]:
+        """Look at the technology below: versions, settings, clocks, room. As ``headwater.EventStore.examine``."""
+        return self._caller.run(self._store.examine())
 
     def close(self) -> None:
         """Finish what is under way and let go of everything. A second call does nothing."""

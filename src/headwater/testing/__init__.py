@@ -1,4 +1,4 @@
-"""For tests: the conformance suite that shows a backend's promises, and the loans it is shown with.
+"""For tests: of your own code (docs/how-to/test-your-application.md), and of backends: the conformance suite.
 
 ``from headwater.testing.conformance import Conformance`` (needs the extra ``testing``); see there.
 """

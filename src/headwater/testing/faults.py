@@ -35,7 +35,11 @@ class FaultyStore(EventStore):
         """Somebody else appends these between your loading and your append."""
 
         async def raced(writes: Sequence[Write]) -> list[Appended]:
-            await self.append(stream, events)
+            waiting, self._faults = self._faults, []  # the other one has no faults of yours
+            try:
+                await self.append(stream, events)
+            finally:
+                self._faults = waiting
             return await self._append(writes)
 
         self._faults.append(raced)

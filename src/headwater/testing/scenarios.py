@@ -6,18 +6,16 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from headwater.codecs import encode_event
 from headwater.deciders import Aggregate, Decider, Fact
 from headwater.deciders.aggregate import AggregateDecider
-from headwater.events import Event, uuid7
-from headwater.limits import Limits
 from headwater.projections import Fold
+from headwater.testing.histories import as_stored
+from headwater.testing.telling import difference, listed
 from headwater.typed import Codec
 
 __all__ = ["FactsScenario", "Outcome", "Scenario", "given", "given_facts", "given_fold"]
@@ -37,7 +35,7 @@ class Outcome:
         if self.refusal is not None:
             raise AssertionError(f"{self._told}\nit was refused: {self.refusal!r}") from self.refusal
         if self.events != list(expected):
-            raise AssertionError(f"{self._told}\n{_difference(list(expected), self.events or [])}")
+            raise AssertionError(f"{self._told}\n{_difference(expected, self.events or ())}")
 
     def then_nothing(self) -> None:
         """No event follows, and the command is not refused."""
@@ -46,7 +44,7 @@ class Outcome:
     def refused(self, error: type[Exception] = Exception, match: str = "") -> None:
         """The rule raises this error, whose text has ``match`` (a regular expression)."""
         if self.refusal is None:
-            raise AssertionError(f"{self._told}\nit was not refused; it led to {_listed(self.events or [])}")
+            raise AssertionError(f"{self._told}\nit was not refused; it led to {listed(self.events or [])}")
         if not isinstance(self.refusal, error) or not re.search(match, str(self.refusal)):
             wanted = f"{error.__name__}, {match!r}" if match else error.__name__
             raise AssertionError(f"{self._told}\nit was refused by {self.refusal!r}, not by {wanted}") from self.refusal
@@ -71,7 +69,7 @@ class Scenario:
     def then_state(self, expected: Any) -> None:
         """The events lead to this state."""
         if self.state != expected:
-            raise AssertionError(f"given {_listed(self._events)}\n{_difference([expected], [self.state])}")
+            raise AssertionError(f"given {listed(self._events)}\n{_difference([expected], [self.state])}")
 
 
 def given(rule: Decider[Any, Any] | type[Aggregate], *events: object) -> Scenario:
@@ -92,7 +90,10 @@ class FactsScenario:
         return _decided(self._events, f"a decision on {states}", lambda: list(decide(SimpleNamespace(**states))))
 
     def _state(self, fact: Fact[Any]) -> Any:
-        stored = [(_stored(self._codec, body, number), body) for number, body in enumerate(self._events, start=1)]
+        stored = [
+            (as_stored(self._codec.encode(body), None, number), body)
+            for number, body in enumerate(self._events, start=1)
+        ]
         matching = [body for event, body in stored if fact.query.matches(event)]
         state = fact.initial
         for body in matching[-1:] if fact.last else matching:
@@ -109,42 +110,17 @@ def given_fold(fold: Fold[Any], codec: Codec, *events: object) -> Any:
     """The value that a ``Fold`` makes of these events."""
     state = fold.initial()
     for number, body in enumerate(events, start=1):
-        state = fold.apply(_stored(codec, body, number), state)
+        state = fold.apply(as_stored(codec.encode(body), None, number), state)
     return state
 
 
-def _stored(codec: Codec, body: object, number: int) -> Event:
-    """The event as a reader would get it, in a stream of its own."""
-    record = encode_event(codec.encode(body), Limits())
-    return Event(
-        number,
-        None,
-        0,
-        uuid7().bytes,
-        record.type,
-        record.data,
-        record.metadata,
-        record.tags,
-        record.content_type,
-        number * 1_000_000,
-        record.occurred_us,
-    )
-
-
 def _decided(events: list[object], command: Any, decide: Callable[[], list[object]]) -> Outcome:
-    told = f"given {_listed(events)}\nwhen {command!r}"
+    told = f"given {listed(events)}\nwhen {command!r}"
     try:
         return Outcome(told, decide(), None)
     except Exception as refusal:
         return Outcome(told, None, refusal)
 
 
-def _listed(values: list[Any]) -> str:
-    return ", ".join(map(repr, values)) if values else "nothing"
-
-
-def _difference(expected: list[Any], found: list[Any]) -> str:
-    lines = difflib.ndiff(
-        [repr(each) for each in expected] or ["nothing"], [repr(each) for each in found] or ["nothing"]
-    )
-    return "\n".join(["expected (-), found (+):", *(line.rstrip("\n") for line in lines)])
+def _difference(expected: Sequence[object], found: Sequence[object]) -> str:
+    return difference([repr(each) for each in expected], [repr(each) for each in found])

@@ -23,16 +23,14 @@ class Personal(msgspec.Struct, frozen=True):
     """Says that a field is about a person, so that it is stored sealed under a key of that person's own.
 
     ``name: Annotated[str, headwater.Personal(subject="applicant")]``. The store must be opened with a ``vault``.
-
-    Arguments:
-        subject: the field that holds the person's id, in the same object or one around it. Give people ids that mean
-            nothing by themselves: they are not sealed.
-        placeholder: what readers get once the person's key is destroyed. ``"(forgotten)"`` where left out, None where
-            the field may be None.
     """
 
     subject: str
+    """The field that holds the person's id, in the same object or one around it. Give people ids that mean nothing by
+    themselves: they are not sealed."""
     placeholder: Any = msgspec.UNSET
+    """What readers get once the person's key is destroyed. ``"(forgotten)"`` where left out, None where the field may
+    be None."""
 
 
 class _Field(msgspec.Struct, frozen=True):

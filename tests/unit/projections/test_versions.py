@@ -196,3 +196,10 @@ async def test_views_of_readers_survive_a_switch_on_postgresql(store: hw.EventSt
         await store.append("loan-1", loan(1))
         await second.catch_up()
         assert rows(postgres_schema_url, "select max(steps) from long_loans") == [(6,)]
+
+
+async def test_a_store_without_events_is_caught_up_with(store: hw.EventStore, into: str) -> None:
+    async with hw.Projector(store, Effects(), into=into) as first:
+        assert await first.catch_up() == 0
+        await applications(store, 1)
+        assert await first.catch_up() == await store.head()

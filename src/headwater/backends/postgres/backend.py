@@ -10,6 +10,7 @@ from headwater.backend import (
     Appended,
     Appender,
     Capabilities,
+    Examined,
     Page,
     Record,
     RecordChange,
@@ -21,6 +22,7 @@ from headwater.backend import (
 from headwater.backends.postgres.appender import GroupingAppender
 from headwater.backends.postgres.bound import BoundAppender
 from headwater.backends.postgres.connections import Connections
+from headwater.backends.postgres.examining import Examination
 from headwater.backends.postgres.gate import Gate
 from headwater.backends.postgres.keeping import Keeping
 from headwater.backends.postgres.reader import Reader
@@ -150,6 +152,9 @@ class PostgresBackend:
 
     async def scrub(self) -> str:
         return await self._records.scrub()
+
+    async def examine(self) -> list[Examined]:
+        return await Examination(self._connections, self._statements, self._target).all()
 
     async def close(self) -> None:
         await self._appender.close()

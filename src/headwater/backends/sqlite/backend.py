@@ -16,6 +16,7 @@ from headwater.appending import check_deletion
 from headwater.backend import (
     Appended,
     Capabilities,
+    Examined,
     Page,
     Record,
     RecordChange,
@@ -26,6 +27,7 @@ from headwater.backend import (
 )
 from headwater.backends.sqlite import reader, records
 from headwater.backends.sqlite.connections import StoreFile, connection_to, faults_of, in_turn, parse_url
+from headwater.backends.sqlite.examining import examine
 from headwater.backends.sqlite.schema import prepare, statement
 from headwater.backends.sqlite.transaction import Transaction
 from headwater.backends.sqlite.writer import Writer
@@ -249,6 +251,9 @@ class SQLiteBackend:
             connection.execute(f"pragma busy_timeout = {int(min(self._file.busy_seconds, 5.0) * 1000)}")
             (busy, _, _) = connection.execute("pragma wal_checkpoint(truncate)").fetchone()
         return "readers of the file kept its write-ahead log (-wal) from being emptied: do it again" if busy else ""
+
+    async def examine(self) -> list[Examined]:
+        return await self._read(examine, self._file)
 
     async def close(self) -> None:
         with self._closing:

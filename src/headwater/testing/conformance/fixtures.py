@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from headwater.backend import Backend
 from headwater.errors import AppendRefused
 from headwater.events import Event
 from headwater.limits import Limits
@@ -69,7 +70,7 @@ class StorePromises:
             yield store
 
 
-def needs(store: EventStore, *capabilities: str) -> None:
+def needs(store: EventStore | Backend, *capabilities: str) -> None:
     """Skip the test where the backend says that it can't do this."""
     for name in capabilities:
         if not getattr(store.capabilities, name):

@@ -51,7 +51,7 @@ class OrderPromises(StorePromises):
                 await store.append(CASE, loan(2), expected=2 * version)
         assert [event.position for event in await whole_log(store)] == list(range(1, 21))
 
-    async def test_bounds(self, store: EventStore) -> None:
+    async def test_bounds_in_the_log(self, store: EventStore) -> None:
         """The log is read between exclusive positions, up to the limit, in both directions."""
         for number in range(10):
             await store.append(f"loan-{number}", loan(1))
@@ -77,7 +77,7 @@ class OrderPromises(StorePromises):
             assert await whole_log(store, backwards=True, limit=3) == all_of_it[:-4:-1]
 
     @pytest.mark.parametrize("page", [1, 13])
-    async def test_over_pages(self, open_store: OpenStore, page: int) -> None:
+    async def test_the_log_over_pages(self, open_store: OpenStore, page: int) -> None:
         """However many pages it takes, each event is delivered once, in both directions."""
         async with open_store(Limits(page_events_max=page)) as store:
             for number in range(40):

@@ -71,8 +71,7 @@ class PersonalDataPromises(StorePromises):
     async def test_sealed_without_the_vault(self, open_store: OpenStore, vault: str) -> None:
         """Without the vault nothing personal is to be seen, and the rest is."""
         async with open_store(vault=vault) as store, open_store() as blind:
-            if not store.capabilities.shared:
-                pytest.skip("only the store that sealed them sees the events")
+            needs(store, "shared")
             await store.append(CASE, [CODEC.encode(ADA)])
             (event,) = await whole_log(blind)
             assert not [secret for secret in SECRETS if secret in event.raw_data + event.raw_metadata]
@@ -129,8 +128,7 @@ class PersonalDataPromises(StorePromises):
     async def test_another_vault(self, open_store: OpenStore, vault: str, tmp_path: Path) -> None:
         """Another vault is no reason to believe that somebody was forgotten."""
         async with open_store(vault=vault) as store, open_store(vault=f"sqlite:///{tmp_path}/other.db") as wrong:
-            if not store.capabilities.shared:
-                pytest.skip("only the store that sealed them sees the events")
+            needs(store, "shared")
             await store.append(CASE, [CODEC.encode(ADA)])
             with pytest.raises(MissingKey):
                 await whole_log(wrong)

@@ -87,7 +87,7 @@ class QueryPromises(StorePromises):
         assert [event.position for event in await whole_log(store)] == positions
         assert await whole_log(store, query=Query.all()) == await whole_log(store)
 
-    async def test_bounds(self, store: EventStore) -> None:
+    async def test_bounds_of_a_query(self, store: EventStore) -> None:
         """A query is read between exclusive positions, up to the limit, in both directions."""
         positions = await _told(store)
         submitted = Query([QueryItem(types=["A_SUBMITTED"])])
@@ -110,7 +110,7 @@ class QueryPromises(StorePromises):
             assert [event.position for event in middle] == [positions[7], positions[2]]
 
     @pytest.mark.parametrize("page", [1, 3])
-    async def test_over_pages(self, open_store: OpenStore, page: int) -> None:
+    async def test_a_query_over_pages(self, open_store: OpenStore, page: int) -> None:
         """However many pages it takes, a query delivers each match once, also where items overlap."""
         async with open_store(Limits(page_events_max=page)) as store:
             positions = await _told(store)

@@ -192,8 +192,7 @@ class RecordPromises(StorePromises):
     async def test_killed_counter(self, store_url: str, backend: Backend) -> None:
         """After ``kill -9`` of a process that changes two records at a time, they hold what it acknowledged or the
         next, and never differ."""
-        if not (backend.capabilities.durable and backend.capabilities.shared):
-            pytest.skip("the store ends with its process")
+        needs(backend, "durable", "shared")
         last = 0
         for upto in (1, 20, 60):
             last = await asyncio.to_thread(_count_and_kill, store_url, last + upto)

@@ -29,7 +29,7 @@ class StreamListing(StorePromises):
         assert (info.created_at, info.last_at) == (events[0].recorded_at, events[-1].recorded_at)
         assert (info.state, info.deleted, info.policy) == ("open", False, StreamPolicy())
 
-    async def test_unknown_stream(self, store: EventStore) -> None:
+    async def test_info_of_an_unknown_stream(self, store: EventStore) -> None:
         """A stream that was never written is None."""
         assert await store.stream("loan-0") is None
 

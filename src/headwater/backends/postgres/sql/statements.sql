@@ -170,3 +170,26 @@ UPDATE {schema}.meta SET schema_version = %s
 -- The gate stands on a sequence whose last value is the highest that anybody has drawn.
 SELECT seqcache = 1 AND NOT seqcycle AND seqincrement > 0 FROM pg_sequence
 WHERE seqrelid = '{schema}.positions'::regclass
+
+-- name: server
+-- Settings that promises stand on, and the server's clock.
+SELECT current_setting('server_version'), current_setting('fsync'), current_setting('full_page_writes'),
+    current_setting('synchronous_commit'), current_setting('synchronous_standby_names'), pg_is_in_recovery(),
+    current_setting('max_connections')::int8, (SELECT count(*) FROM pg_stat_activity),
+    extract(epoch FROM clock_timestamp())::float8,
+    (SELECT age(datfrozenxid)::int8 FROM pg_database WHERE datname = current_database())
+
+-- name: horizon_holders
+-- Who has an append under way, above whose place no reader of the whole log can go; the longest first.
+SELECT activity.pid::int8, coalesce(activity.application_name, ''), coalesce(activity.state, ''),
+    extract(epoch FROM clock_timestamp() - activity.xact_start)::float8, left(coalesce(activity.query, ''), 80)
+FROM pg_locks AS lock JOIN pg_stat_activity AS activity ON activity.pid = lock.pid
+WHERE lock.locktype = 'advisory' AND lock.mode = 'ShareLock' AND lock.granted AND lock.objsubid = 2
+  AND lock.classid = '{schema}.positions'::regclass::oid
+  AND lock.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+ORDER BY 4 DESC NULLS LAST LIMIT 10
+
+-- name: guards
+-- The triggers that refuse a change to what is stored, and whether they are on.
+SELECT tgrelid::regclass::text, tgenabled <> 'D' FROM pg_trigger
+WHERE tgname = 'append_only' AND tgrelid IN ('{schema}.events'::regclass, '{schema}.event_tags'::regclass)

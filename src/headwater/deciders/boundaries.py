@@ -143,9 +143,9 @@ class Boundary:
         tags = tuple(tags)
 
         async def once() -> Executed | None:
+            model = await self.model(facts)  # before the look-up: the command may be executed meanwhile
             if name is not None and (before := await executed(self._store, self._codec, stream, name)) is not None:
                 return before
-            model = await self.model(facts)
             decided = list(decide(model.facts))
             if not decided:
                 return Executed((), 0, 0)

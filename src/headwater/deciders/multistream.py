@@ -64,10 +64,12 @@ async def execute_all(
     tags = tuple(tags)
 
     async def once() -> dict[str, Executed] | None:
-        if command is not None and (before := await _executed(streams, command)):
-            return before
         head = await store.head()
         loaded = {name: await repository.load(stream) for name, (repository, stream) in streams.items()}
+        if command is not None and (
+            before := await _executed(streams, command)
+        ):  # now: it may have been done meanwhile
+            return before
         decided = _decided(decide, {name: each.state for name, each in loaded.items()})
         if not decided:
             return {}
@@ -112,12 +114,13 @@ def store_of(streams: Streams) -> EventStore:
 
 async def _executed(streams: Streams, command: str) -> dict[str, Executed]:
     """What came of the command of this id, by name; empty where it has no events yet."""
-    found = {}
-    for name, (repository, stream) in streams.items():
-        before = await executed(repository._store, repository._codec, stream, command)
-        if before is not None:
-            found[name] = before
-    return found
+    found: dict[str, Executed | None] = {}
+    for _ in range(2):  # they are all there once one is, and the first look may have been too early for some
+        for name, (repository, stream) in streams.items():
+            found[name] = await executed(repository._store, repository._codec, stream, command)
+        if not any(found.values()):
+            break
+    return {name: before for name, before in found.items() if before is not None}
 
 
 def _decided(

@@ -164,9 +164,9 @@ class Repository(Generic[C, S]):
         tags = tuple(tags)
 
         async def once() -> Executed | None:
+            loaded = await self.load(stream)  # before the look-up: the command may be executed meanwhile
             if name is not None and (before := await executed(self._store, self._codec, stream, name)) is not None:
                 return before
-            loaded = await self.load(stream)
             decided = self._rule.decide(command, loaded.state)
             if not decided:
                 return Executed((), loaded.version, 0)

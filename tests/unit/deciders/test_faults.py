@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from headwater.deciders import Boundary, Repository
 from headwater.testing.faults import FaultyStore, faulty_store
 from headwater.testing.samples import check_samples, keep_samples
 from tests.unit.deciders import test_boundaries as courses
+from tests.unit.deciders.bank import ONE, OTHER, Bank, transfer
 from tests.unit.deciders.loans import (
     CODEC,
     RULE,
@@ -29,6 +31,7 @@ from tests.unit.deciders.loans import (
 )
 
 FAST = hw.Retry(attempts=4, first=0, most=0)
+Arrange = Callable[[Callable[[], Awaitable[object]]], None]
 
 
 @pytest.fixture
@@ -105,3 +108,80 @@ def test_golden_samples(tmp_path: Path) -> None:
         check_samples(hw.Codec([Requested, ApprovedWrongly, Paid]), tmp_path)
     with pytest.raises(AssertionError, match="it reads as"):
         check_samples(later, tmp_path, same=True)
+
+
+@pytest.fixture(params=["before it is loaded", "before it is looked up", "after it is looked up"])
+def while_executing(request: pytest.FixtureRequest, store: FaultyStore, monkeypatch: pytest.MonkeyPatch) -> Arrange:
+    """Has somebody else do something, once, at this point of the next command's execution."""
+
+    def arrange(other: Callable[[], Awaitable[object]]) -> None:
+        event = store.event
+        reads = {"read": store.read, "read_all": store.read_all}
+
+        async def once() -> None:
+            monkeypatch.undo()
+            await other()
+
+        def reading(name: str) -> Any:
+            async def read_after(*args: Any, **options: Any) -> AsyncIterator[hw.Event]:
+                await once()
+                async with aclosing(reads[name](*args, **options)) as events:
+                    async for each in events:
+                        yield each
+
+            return read_after
+
+        async def look_up(id: Any) -> hw.Event | None:
+            if request.param == "before it is looked up":
+                await once()
+                return await event(id)
+            found = await event(id)
+            await once()
+            return found
+
+        if request.param == "before it is loaded":
+            for name in reads:
+                monkeypatch.setattr(store, name, reading(name))
+        else:
+            monkeypatch.setattr(store, "event", look_up)
+
+    return arrange
+
+
+async def test_a_command_sent_twice_at_once_is_no_conflict_with_itself(
+    loans: Repository[Any, Loan], while_executing: Arrange
+) -> None:
+    while_executing(lambda: loans.execute(STREAM, Request("112", 100), id="request-1"))
+    assert (await loans.execute(STREAM, Request("112", 100), id="request-1")).duplicate
+
+
+async def test_a_decision_sent_twice_at_once_is_no_conflict_with_itself(
+    store: FaultyStore, while_executing: Arrange
+) -> None:
+    boundary = Boundary(store, courses.CODEC, retry=FAST)
+    defined = hw.Fact(False, lambda *_: True, types=[courses.CourseDefined], tags=["course:c1"])
+
+    def decide(model: Any) -> list[object]:
+        if model.defined:
+            raise Refused("defined already")
+        return [courses.CourseDefined("c1", 3)]
+
+    async def define() -> hw.Executed:
+        return await boundary.execute({"defined": defined}, decide, id="define-1")
+
+    while_executing(define)
+    assert (await define()).duplicate
+
+
+async def test_a_transfer_sent_twice_at_once_is_no_conflict_with_itself(
+    store: FaultyStore, while_executing: Arrange
+) -> None:
+    bank = Bank(store)
+    await bank.open(ONE, OTHER)
+
+    async def move() -> dict[str, hw.Executed]:
+        return await hw.execute_all(bank.pair(), transfer(70), id="transfer-1", retry=FAST)
+
+    while_executing(move)
+    done = await move()
+    assert {name: each.duplicate for name, each in done.items()} == {"source": True, "target": True}

@@ -103,6 +103,7 @@ class SQLiteBackend:
         identity: str,
         readers: ThreadPoolExecutor,
         page_bytes_max: int,
+        writer: Callable[[sqlite3.Connection, StoreFile, Callable[[], None]], Writer] = Writer,
     ) -> None:
         self.identity = identity
         self._page_bytes_max = page_bytes_max
@@ -112,7 +113,7 @@ class SQLiteBackend:
         self._readers = readers
         self._idle: list[sqlite3.Connection] = []
         self._connection = connection
-        self._writer = Writer(connection, file, self._signal.notify)
+        self._writer = writer(connection, file, self._signal.notify)
         self._closing = threading.Lock()
         self._closed = False
 

@@ -12,7 +12,7 @@ from headwater.backends.sqlite.connections import StoreFile, begin
 from headwater.errors import CorruptStore, StoreUnavailable
 from headwater.events import now_us
 
-__all__ = ["SCHEMA_VERSION", "STATES", "prepare", "schema_sql", "statement"]
+__all__ = ["SCHEMA_VERSION", "STATES", "named_statements", "prepare", "schema_sql", "statement"]
 
 SCHEMA_VERSION = 2
 """Kept in the file's ``user_version``. Each step up is a file ``sql/schema_<version>.sql``."""
@@ -32,7 +32,12 @@ def statement(name: str) -> str:
 
 @cache
 def _statements() -> dict[str, str]:
-    blocks = _sql("statements.sql").split("-- name: ")[1:]
+    return named_statements(_sql("statements.sql"))
+
+
+def named_statements(text: str) -> dict[str, str]:
+    """The statements of a script, by the names in the comments before them, without closing semicolons."""
+    blocks = text.split("-- name: ")[1:]
     named = (block.partition("\n") for block in blocks)
     return {name.strip(): _without_comments(text).strip().rstrip(";") for name, _, text in named}
 

@@ -114,7 +114,7 @@ class Transaction:
             if stored := self._places(writes):  # a retry, and what it expected was true the first time
                 return first_result(writes, stored)
             raise
-        return [self._collect(write) for write in writes]
+        return [self.collect(write) for write in writes]
 
     def _check(self, write: Write) -> None:
         if write.stream is not None:
@@ -126,7 +126,8 @@ class Transaction:
             if position is not None:
                 raise AppendConditionFailed(write.condition, position)
 
-    def _collect(self, write: Write) -> Appended:
+    def collect(self, write: Write) -> Appended:
+        """Collect the rows of an append that was checked, or was made before somewhere else."""
         if write.stream is None:
             return Appended(0, self._add_rows(None, None, 0, write.records))
         number, version, state = self.heads.of(write.stream)

@@ -1,0 +1,130 @@
+"""Clients of Kafka with the settings that the promises stand on, topics, and failures in our words."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from headwater.backends.kafka.url import Place
+from headwater.errors import StoreUnavailable
+
+__all__ = ["CALL_SECONDS", "consumer", "discard", "ensure_topics", "is_fencing", "producer", "unavailable"]
+
+CALL_SECONDS = 30.0
+"""For one answer of the brokers."""
+
+TRANSACTION_MS = 10_000
+"""After so long the brokers abort a transaction that a dead owner has left open; readers wait no longer."""
+
+MESSAGE_BYTES = 8_388_608
+"""What the topics take at most, where we make them."""
+
+EVENTS = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+BESIDE = {"cleanup.policy": "compact", "segment.bytes": "16777216", "segment.ms": "3600000"}
+
+_LOG = logging.getLogger("headwater.kafka")
+_SILENT = {"logger": _LOG, "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 1000}
+
+_FINAL = {
+    KafkaError._AUTHENTICATION: "Check the user and the password.",
+    KafkaError.SASL_AUTHENTICATION_FAILED: "Check the user and the password.",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "Allow this user to read, write, make and describe the store's topics.",
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "Allow this user to write by the store's transactional id.",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "Allow this user to make topics, or make them first.",
+    KafkaError.MSG_SIZE_TOO_LARGE: f"Raise max.message.bytes of the store's topics to {MESSAGE_BYTES}.",
+    KafkaError._INVALID_ARG: "Check the options in the URL.",
+}
+
+
+def producer(place: Place) -> Producer:
+    """The owner's producer: what it sends is acknowledged by all replicas in sync, in transactions."""
+    return Producer(
+        place.settings(
+            **_SILENT,
+            transactional_id=f"headwater.{place.name}",
+            transaction_timeout_ms=TRANSACTION_MS,
+            message_timeout_ms=TRANSACTION_MS,
+            message_max_bytes=1_000_000_000,  # the topics know their own limit
+            linger_ms=0,
+        )
+    )
+
+
+def discard(producer: Producer) -> None:
+    """Let go of a producer and of what it has not sent. An open transaction stays open: the next owner ends it."""
+    with suppress(KafkaException, RuntimeError):
+        producer.purge()
+
+
+def consumer(place: Place) -> Consumer:
+    """A reader of committed messages that belongs to no group. An offset that is not there is an error."""
+    return Consumer(
+        place.settings(
+            **_SILENT,
+            group_id=f"headwater.{place.name}",  # the client wants one; nothing is kept under it
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            auto_offset_reset="error",
+            enable_partition_eof=True,
+            fetch_wait_max_ms=100,
+            fetch_error_backoff_ms=50,
+            queued_max_messages_kbytes=16_384,
+        )
+    )
+
+
+def ensure_topics(place: Place) -> None:
+    """Make the topics that are missing. Raises ``StoreUnavailable``, also where they are not to be made."""
+    admin = AdminClient(place.settings(**_SILENT))
+    try:
+        missing = _missing(admin, place)
+        if missing and not place.create:
+            raise StoreUnavailable(
+                f"there is no store {place.name} at {place.servers}",
+                "Check the name; an import or an append makes a store.",
+                transient=False,
+            )
+        settings = {place.events: EVENTS, place.beside: BESIDE}
+        _make(admin, {name: settings[name] for name in missing}, place)
+        deadline = time.monotonic() + CALL_SECONDS
+        while missing and _missing(admin, place) and time.monotonic() < deadline:
+            time.sleep(0.02)
+    except KafkaException as failure:
+        raise unavailable(place, failure.args[0]) from failure
+
+
+def _missing(admin: AdminClient, place: Place) -> list[str]:
+    there = admin.list_topics(timeout=CALL_SECONDS).topics
+    return [name for name in (place.events, place.beside) if name not in there]
+
+
+def _make(admin: AdminClient, wanted: Mapping[str, Mapping[str, str]], place: Place) -> None:
+    size = {"max.message.bytes": str(MESSAGE_BYTES)}
+    topics = [NewTopic(name, 1, place.replication, config={**how, **size}) for name, how in wanted.items()]
+    for made in admin.create_topics(topics).values() if topics else ():
+        try:
+            made.result(CALL_SECONDS)
+        except KafkaException as failure:
+            if failure.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+
+
+def is_fencing(error: KafkaError) -> bool:
+    """Whether another owner has come, or the brokers have ended a transaction that took too long: they say the same."""
+    # Codes, not names: KafkaError.name() raises SystemError for some of them (confluent-kafka 2.16.1).
+    return error.code() in (KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED)
+
+
+def unavailable(place: Place, error: KafkaError) -> StoreUnavailable:
+    """Our error for the client's."""
+    remedy = _FINAL.get(error.code())
+    said = f"{place.shown}: {error.str()}"
+    if remedy:
+        return StoreUnavailable(said, remedy, transient=False)
+    return StoreUnavailable(said, "Are the brokers up, and does the URL name them rightly?")

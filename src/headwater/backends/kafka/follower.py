@@ -1,0 +1,277 @@
+"""The thread that reads both topics and lets the index have what is not in it yet.
+
+It reads committed messages only. What this process has committed as the owner is in the index already: events are known
+by their positions, what is beside the log by the number of its transaction. Of a stream's policy or deletion the index
+learns once it has the events that were there before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+
+from headwater.backends.kafka.clients import CALL_SECONDS, consumer, unavailable
+from headwater.backends.kafka.index import IDENTITY, OFFSET, SEQUENCE, apply_beside, apply_event, fact, keep
+from headwater.backends.kafka.messages import (
+    COMMIT,
+    OWNER,
+    STORE,
+    STREAM,
+    Beside,
+    Committed,
+    Mark,
+    Owner,
+    Store,
+    event_of,
+    split_key,
+)
+from headwater.backends.kafka.url import Place
+from headwater.backends.sqlite.connections import StoreFile, begin
+from headwater.backends.sqlite.transaction import Heads, Transaction
+from headwater.errors import CorruptStore, HeadwaterError, StoreUnavailable
+from headwater.events import Event
+
+__all__ = ["Follower"]
+
+BATCH = 1_000
+"""Messages that are applied in one transaction of the index."""
+RETRY_SECONDS = 1.0
+TOKENS = 10_000
+"""Transactions whose tokens are remembered: the one that is asked for is among the last."""
+
+
+class Follower:
+    """Reads the topics until it is closed. What it has seen may be asked in any thread."""
+
+    def __init__(
+        self, place: Place, file: StoreFile, connection: sqlite3.Connection, applied: Callable[[], None]
+    ) -> None:
+        self._place = place
+        self._file = file
+        self._connection = connection
+        self._applied = applied
+        self._heads = Heads(connection)
+        self._waiting: list[tuple[Mark, Beside]] = []  # what is told of streams whose events have not come
+        self._sequence = 0
+        self._changed = threading.Condition()
+        self._ends = {place.events: int(fact(connection, OFFSET)), place.beside: 0}
+        self._closing = False
+        self.failure: HeadwaterError | None = None
+        """Why it follows no more."""
+        self.store: Store | None = None
+        self.owners: list[Owner] = []
+        """Who has owned the store, in order, as far as the topic still tells."""
+        self.committed = Committed("", 0, 0)
+        """The last transaction that was seen."""
+        self._tokens: deque[str] = deque(maxlen=TOKENS)
+        self._consumer = consumer(place)
+        self._thread = threading.Thread(target=self._run, name="headwater-kafka-follower", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._consumer.assign([TopicPartition(topic, 0, offset) for topic, offset in self._ends.items()])
+        self._thread.start()
+
+    def close(self) -> None:
+        """Read no more."""
+        self._closing = True
+        if self._thread.is_alive():
+            self._thread.join()
+        self._consumer.close()
+        self._connection.close()
+
+    def has_seen(self, token: str) -> bool:
+        """Whether the transaction was committed, and has come by."""
+        return token in self._tokens
+
+    def check(self) -> None:
+        """Raise why it follows no more, if it does not."""
+        if self.failure is not None:
+            raise self.failure
+
+    def to_end(self) -> None:
+        """Wait until all that is committed now is in the index. Raises ``StoreUnavailable``, ``CorruptStore``."""
+        try:
+            ends = {
+                topic: self._consumer.get_watermark_offsets(TopicPartition(topic, 0), CALL_SECONDS)[1]
+                for topic in (self._place.beside, self._place.events)
+            }
+        except KafkaException as failure:
+            raise unavailable(self._place, failure.args[0]) from failure
+        self.wait(lambda: all(self._ends[topic] >= end for topic, end in ends.items()) and self.whole())
+
+    def whole(self) -> bool:
+        """Whether the index holds every event that the last transaction seen has left in the log."""
+        return self._heads.position >= self.committed.position and not self._waiting
+
+    def wait(self, condition: Callable[[], bool], seconds: float = CALL_SECONDS) -> None:
+        """Wait until this holds. Raises ``StoreUnavailable`` where it does not in time."""
+        with self._changed:
+            self._changed.wait_for(lambda: condition() or self.failure is not None or self._closing, seconds)
+            self.check()
+            if not condition():
+                raise StoreUnavailable(
+                    f"{self._place.shown} did not show what is committed within {seconds:g} s",
+                    "Are the brokers up? Does a transaction hang that another program has begun on these topics?",
+                )
+
+    def _run(self) -> None:
+        while not self._closing:
+            try:
+                messages = self._consumer.consume(BATCH, 0.02)
+                if messages:
+                    self._take(messages)
+            except sqlite3.OperationalError:  # the disk is full, or another reader is in the way
+                self._again()
+            except HeadwaterError as failure:
+                self._end(failure)
+                return
+            except (KafkaException, sqlite3.Error, KeyError, ValueError, msgspec.MsgspecError) as failure:
+                finding = f"what was read can't be applied ({type(failure).__name__}: {failure})"
+                self._end(CorruptStore(self._place.shown, finding, "Run headwater verify, or remove the index."))
+                return
+
+    def _again(self) -> None:
+        """Read what was not applied once more, a little later."""
+        self._heads.forget()
+        time.sleep(RETRY_SECONDS)
+        for topic, offset in self._ends.items():
+            self._consumer.seek(TopicPartition(topic, 0, offset))
+
+    def _end(self, failure: HeadwaterError) -> None:
+        with self._changed:
+            self.failure = failure
+            self._changed.notify_all()
+
+    def _take(self, messages: Sequence[Message]) -> None:
+        events: list[Event] = []
+        beside: list[tuple[Mark, Beside]] = []
+        ends = dict(self._ends)
+        told: list[Store | Owner | Committed] = []
+        for message in messages:
+            error, topic, offset = message.error(), message.topic() or "", message.offset() or 0
+            if error is not None:
+                if error.code() == KafkaError._PARTITION_EOF:
+                    ends[topic] = max(ends[topic], offset)
+                else:
+                    self._judge(error)
+                continue
+            ends[topic] = offset + 1
+            if topic == self._place.events:
+                events.append(event_of(message.key(), message.value(), message.headers() or []))  # type: ignore[arg-type]
+            else:
+                self._sort(message, beside, told)
+        if events or beside or told or self._waiting:
+            self._apply(events, beside, told, ends)
+        with self._changed:
+            self._ends = ends
+            for each in told:
+                self._learn(each)
+            self._changed.notify_all()
+        if events or beside:
+            self._applied()
+
+    def _judge(self, error: KafkaError) -> None:
+        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            raise CorruptStore(
+                self._place.shown,
+                f"the index is ahead of the topics, or messages were removed from them ({error.str()})",
+                "Was a topic made anew, or its retention changed? Where the topics are right, remove the index.",
+            )
+        if error.fatal():
+            raise unavailable(self._place, error)
+
+    def _sort(
+        self, message: Message, beside: list[tuple[Mark, Beside]], told: list[Store | Owner | Committed]
+    ) -> None:
+        kind, name = split_key(message.key() or b"")
+        value = message.value()
+        if kind == STORE:
+            told.append(msgspec.json.decode(value or b"", type=Store))
+        elif kind == OWNER:
+            told.append(msgspec.json.decode(value or b"", type=Owner))
+        elif kind == COMMIT:
+            told.append(msgspec.json.decode(value or b"", type=Committed))
+        else:
+            marks = dict(message.headers() or [])
+            mark = msgspec.msgpack.decode(marks["headwater"], type=Mark)  # type: ignore[type-var]
+            beside.append((mark, (kind, name, value)))
+
+    def _apply(
+        self,
+        events: Sequence[Event],
+        beside: Sequence[tuple[Mark, Beside]],
+        told: Sequence[Store | Owner | Committed],
+        ends: dict[str, int],
+    ) -> None:
+        with self._transaction() as connection:
+            position = self._heads.position
+            transaction = Transaction(connection, self._heads, look_ids_up=False)
+            for event in events:
+                if event.position > position:
+                    apply_event(transaction, event)
+            transaction.flush()
+            whole = int(fact(connection, SEQUENCE))
+            waiting = []
+            for mark, change in [*self._waiting, *beside]:
+                if mark.sequence <= whole:
+                    continue
+                if change[0] == STREAM and change[2] is not None and mark.position > self._heads.position:
+                    waiting.append((mark, change))
+                else:
+                    apply_beside(connection, change)
+            for each in told:
+                self._note(connection, each)
+            if not waiting:
+                sequences = [each.sequence for each in told if isinstance(each, Committed)]
+                keep(connection, SEQUENCE, str(max([whole, *sequences])))
+            keep(connection, OFFSET, str(ends[self._place.events]))
+        self._waiting = waiting
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        connection = self._connection
+        begin(connection, self._file)
+        try:
+            self._heads.refresh()
+            yield connection
+            connection.execute("commit")
+        except BaseException:
+            self._heads.forget()
+            if connection.in_transaction:
+                connection.execute("rollback")
+            raise
+
+    def _note(self, connection: sqlite3.Connection, told: Store | Owner | Committed) -> None:
+        if isinstance(told, Store):
+            identity = fact(connection, IDENTITY)
+            if identity not in ("", told.identity):
+                raise CorruptStore(
+                    str(self._file.path),
+                    f"it is the index of the store {identity}; {self._place.shown} is {told.identity}",
+                    "Name another file as index=, or remove this one: it is made again from the topics.",
+                )
+            if told.format != 1:
+                raise StoreUnavailable(
+                    f"{self._place.shown} has format {told.format}, made by a newer Headwater",
+                    "Upgrade headwater.",
+                    transient=False,
+                )
+            keep(connection, IDENTITY, told.identity)
+            keep(connection, "identity", told.identity)
+
+    def _learn(self, told: Store | Owner | Committed) -> None:
+        if isinstance(told, Store):
+            self.store = told
+        elif isinstance(told, Owner):
+            self.owners.append(told)
+        else:
+            self.committed = told
+            self._tokens.append(told.token)

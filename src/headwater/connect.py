@@ -26,6 +26,7 @@ BACKENDS = {
     "postgresql": "headwater.backends.postgres:open",
     "postgres": "headwater.backends.postgres:open",
     "dynamodb": "headwater.backends.dynamodb:open",
+    "kafka": "headwater.backends.kafka:open",
 }
 """URL scheme → where the function is that opens it: ``async (url, limits) -> Backend``.
 
@@ -35,6 +36,7 @@ Third parties add theirs as an entry point of the group ``headwater.backends``.
 _EXTRAS = {
     "headwater.backends.postgres": "postgres",
     "headwater.backends.dynamodb": "dynamodb",
+    "headwater.backends.kafka": "kafka",
     "headwater.personal": "personal",
 }
 

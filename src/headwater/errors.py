@@ -12,6 +12,7 @@
     │   ├── InvalidQuery
     │   └── TooLarge               over a limit
     ├── StoreUnavailable           the store can't be reached or written just now
+    │   └── NotOwner               another process is the one that appends
     ├── OutcomeUnknown             the connection broke and it is not known whether the append was written
     ├── NotSupported               this backend can't do that, and says so in ``capabilities``
     ├── CorruptStore               what is stored breaks a promise
@@ -43,6 +44,7 @@ __all__ = [
     "InvalidQuery",
     "MissingKey",
     "NotCaughtUp",
+    "NotOwner",
     "NotSupported",
     "OutcomeUnknown",
     "StaleRecord",
@@ -180,6 +182,22 @@ class StoreUnavailable(HeadwaterError):
         self.remedy = remedy
         self.transient = transient
         super().__init__(f"{reason}. {remedy}")
+
+
+class NotOwner(StoreUnavailable):
+    """Only one process at a time appends to this store, and another one is it. Nothing of this call was written.
+
+    Attributes beside those of ``StoreUnavailable``: ``owner``, where that one is, '' where that is not known;
+    ``seconds`` until it may be replaced, unless it gives a sign of life.
+    """
+
+    def __init__(self, store: str, owner: str, seconds: float) -> None:
+        self.owner = owner
+        self.seconds = seconds
+        super().__init__(
+            f"{store} is owned by {owner or 'another process'}",
+            f"Append there; or stop it; or wait: without a sign of life for {seconds:.0f} s, this one takes over.",
+        )
 
 
 class OutcomeUnknown(HeadwaterError):

@@ -43,6 +43,7 @@ __all__ = ["Follower"]
 BATCH = 1_000
 """Messages that are applied in one transaction of the index."""
 RETRY_SECONDS = 1.0
+OWNERS = 100
 TOKENS = 10_000
 """Transactions whose tokens are remembered: the one that is asked for is among the last."""
 
@@ -63,10 +64,11 @@ class Follower:
         self._changed = threading.Condition()
         self._ends = {place.events: int(fact(connection, OFFSET)), place.beside: 0}
         self._closing = False
+        self._heard = time.monotonic()
         self.failure: HeadwaterError | None = None
         """Why it follows no more."""
         self.store: Store | None = None
-        self.owners: list[Owner] = []
+        self.owners: deque[Owner] = deque(maxlen=OWNERS)
         """Who has owned the store, in order, as far as the topic still tells."""
         self.committed = Committed("", 0, 0)
         """The last transaction that was seen."""
@@ -95,6 +97,15 @@ class Follower:
         """Raise why it follows no more, if it does not."""
         if self.failure is not None:
             raise self.failure
+
+    def owner(self) -> tuple[Owner | None, float]:
+        """Who owns the store now, and for how many seconds nothing was heard of it."""
+        with self._changed:
+            return (self.owners[-1] if self.owners else None), time.monotonic() - self._heard
+
+    def sequence(self) -> int:
+        """The number of the last transaction that was committed."""
+        return self.committed.sequence
 
     def to_end(self) -> None:
         """Wait until all that is committed now is in the index. Raises ``StoreUnavailable``, ``CorruptStore``."""
@@ -188,9 +199,7 @@ class Follower:
         if error.fatal():
             raise unavailable(self._place, error)
 
-    def _sort(
-        self, message: Message, beside: list[tuple[Mark, Beside]], told: list[Store | Owner | Committed]
-    ) -> None:
+    def _sort(self, message: Message, beside: list[tuple[Mark, Beside]], told: list[Store | Owner | Committed]) -> None:
         kind, name = split_key(message.key() or b"")
         value = message.value()
         if kind == STORE:
@@ -201,7 +210,7 @@ class Follower:
             told.append(msgspec.json.decode(value or b"", type=Committed))
         else:
             marks = dict(message.headers() or [])
-            mark = msgspec.msgpack.decode(marks["headwater"], type=Mark)  # type: ignore[type-var]
+            mark = msgspec.msgpack.decode(marks["headwater"], type=Mark)  # type: ignore[arg-type]
             beside.append((mark, (kind, name, value)))
 
     def _apply(
@@ -270,8 +279,11 @@ class Follower:
     def _learn(self, told: Store | Owner | Committed) -> None:
         if isinstance(told, Store):
             self.store = told
-        elif isinstance(told, Owner):
-            self.owners.append(told)
+            return
+        self._heard = time.monotonic()
+        if isinstance(told, Owner):
+            if not self.owners or self.owners[-1].token != told.token:
+                self.owners.append(told)
         else:
             self.committed = told
             self._tokens.append(told.token)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import uuid
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
@@ -14,17 +15,28 @@ import msgspec
 
 from headwater.backend import Write
 from headwater.backends.kafka.messages import CHECKPOINT, RECORD, SNAPSHOT, Beside
-from headwater.backends.sqlite.connections import StoreFile, begin, connection_to, faults_of, in_turn
+from headwater.backends.sqlite.connections import StoreFile, connection_to, faults_of, in_turn
 from headwater.backends.sqlite.reader import events_after, head
 from headwater.backends.sqlite.schema import named_statements, prepare
 from headwater.backends.sqlite.transaction import Transaction
 from headwater.errors import CorruptStore, StoreUnavailable
 from headwater.events import Event, EventRecord
 
-__all__ = ["Changes", "apply_beside", "apply_event", "capture", "changes", "fact", "keep", "opened", "owned_file"]
+__all__ = [
+    "Changes",
+    "apply_beside",
+    "apply_event",
+    "capture",
+    "changes",
+    "fact",
+    "keep",
+    "keep_new_name",
+    "opened",
+    "owned_file",
+]
 
-IDENTITY, OFFSET, SEQUENCE = "kafka_identity", "kafka_offset", "kafka_sequence"
-"""Facts in the index: whose it is, where to go on reading events, and the last transaction that is whole in it."""
+IDENTITY, NAME, OFFSET, SEQUENCE = "kafka_identity", "kafka_index", "kafka_offset", "kafka_sequence"
+"""Facts in the index: whose it is, its name, where to read events on, the last transaction that is whole in it."""
 
 SNAPSHOT_BYTES_MAX = 900_000
 """A larger snapshot is kept in the index only: no message can hold it, and losing it costs time, never facts."""
@@ -47,7 +59,9 @@ def _statements() -> dict[str, str]:
 @contextlib.contextmanager
 def owned_file(path: Path) -> Iterator[None]:
     """Keep every other process, and every other opening, from using this index. Raises ``StoreUnavailable``."""
-    lock = sqlite3.connect(path.with_name(path.name + "-lock"), isolation_level=None, timeout=0, check_same_thread=False)
+    lock = sqlite3.connect(
+        path.with_name(path.name + "-lock"), isolation_level=None, timeout=0, check_same_thread=False
+    )
     with contextlib.closing(lock):
         try:
             lock.execute("begin exclusive")
@@ -84,6 +98,15 @@ def fact(connection: sqlite3.Connection, name: str) -> str:
     """What the index says about itself; '' where it says nothing."""
     row = connection.execute("select value from meta where key = ?", (name,)).fetchone()
     return str(row[0]) if row else ""
+
+
+def keep_new_name(connection: sqlite3.Connection) -> str:
+    """The index's name; given when it is first asked for."""
+    name = fact(connection, NAME)
+    if not name:
+        name = uuid.uuid4().hex
+        keep(connection, NAME, name)
+    return name
 
 
 def keep(connection: sqlite3.Connection, name: str, value: str) -> None:
@@ -139,7 +162,7 @@ def apply_beside(connection: sqlite3.Connection, change: Beside) -> None:
         row: Sequence[Any] = msgspec.msgpack.decode(value)
         connection.execute(_statements()[f"apply_{kind}"], (name, *row))
     elif kind in _TABLES:
-        connection.execute(f"delete from {_TABLES[kind]} where name = ?", (name,))
+        connection.execute(f"delete from {_TABLES[kind]} where name = ?", (name,))  # noqa: S608  # our own tables
 
 
 def _broken(finding: str) -> CorruptStore:

@@ -38,7 +38,10 @@ class Owner(msgspec.Struct, frozen=True):
     """Who owns the store from here on."""
 
     token: str
+    """Of this time of owning; '' where the owner has let go."""
     address: str
+    index: str = ""
+    """The name of its index: one opening at a time has that."""
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -71,9 +74,7 @@ class _Facts(msgspec.Struct, frozen=True, array_like=True):
 
 def headers_of(event: Event, identity: str) -> Headers:
     """The headers of an event's message."""
-    facts = _Facts(
-        event.position, event.version, event.recorded_us, event.occurred_us, event.tags, event.raw_metadata
-    )
+    facts = _Facts(event.position, event.version, event.recorded_us, event.occurred_us, event.tags, event.raw_metadata)
     moment = datetime_of(event.recorded_us if event.occurred_us is None else event.occurred_us)
     headers: Headers = [
         ("ce_specversion", b"1.0"),

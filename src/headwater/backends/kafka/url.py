@@ -16,10 +16,10 @@ from headwater.errors import BadUrl
 __all__ = ["Place", "parse"]
 
 EXAMPLE = (
-    "Write kafka://localhost:9092/loans?index=/var/lib/loans.db, with address=, create=no, replication= or options of "
-    "librdkafka (security.protocol=SSL)."
+    "Write kafka://localhost:9092/loans?index=/var/lib/loans.db, with address=, takeover=yes, create=no, replication= "
+    "or options of librdkafka (security.protocol=SSL)."
 )
-_OWN = ("index", "address", "create", "replication", "partitions")
+_OWN = ("index", "address", "create", "replication", "partitions", "takeover")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,180}")
 _SECRET = re.compile(r"(?i)((?:password|secret|token|key)[a-z.]*=)[^&]*")
 
@@ -38,6 +38,8 @@ class Place(msgspec.Struct, frozen=True):
     """Where this process can be reached when it is the owner: what others are told."""
     create: bool
     """Whether a missing store is made."""
+    takeover: bool
+    """Whether it takes the store over from an owner that is alive."""
     replication: int
     """Copies of topics that are made; -1 for the brokers' default."""
     options: dict[str, str]
@@ -70,8 +72,9 @@ class Place(msgspec.Struct, frozen=True):
 def parse(url: str) -> Place:
     """Take the URL apart. Raises ``BadUrl``.
 
-    ``index`` (the file of the index; temporary where left out), ``address`` (of this process, for others), ``create``
-    (``no``: a missing store is not made) and ``replication`` are ours; parameters with a dot are librdkafka's.
+    Ours are ``index`` (the file of the index; temporary where left out), ``address`` (of this process, for others),
+    ``takeover`` (``yes``: at once, from an owner that is alive), ``create`` (``no``: a missing store is not made) and
+    ``replication``; parameters with a dot are librdkafka's.
     """
     parts = urlsplit(url)
     shown = _SECRET.sub(r"\1***", url)
@@ -93,6 +96,10 @@ def parse(url: str) -> Place:
             f"partitions is {own['partitions']!r}, and a store has one",
             "Only one partition has an order over all events. Spread streams over several stores instead.",
         )
+    if own.get("takeover", "no") not in ("yes", "no"):
+        raise BadUrl(
+            shown, f"takeover is {own['takeover']!r}", "Say takeover=yes to replace an owner at once, or leave it out."
+        )
     replication = own.get("replication", "-1")
     if replication != "-1" and not re.fullmatch(r"[1-9][0-9]?", replication):
         raise BadUrl(shown, f"replication is {replication!r}", "Write a number from 1 up, or leave it out.")
@@ -102,6 +109,7 @@ def parse(url: str) -> Place:
         index=Path(own["index"]).absolute() if own.get("index") else None,
         address=own.get("address") or f"{socket.gethostname()}, process {os.getpid()}",
         create=own.get("create", "yes") == "yes",
+        takeover=own.get("takeover", "no") == "yes",
         replication=int(replication),
         options=given,
     )

@@ -6,7 +6,7 @@ One writer thread per open store commits whatever appends wait as one transactio
 
 from __future__ import annotations
 
-from headwater.backends.sqlite.backend import SQLiteBackend, open
+from headwater.backends.sqlite.backend import CAPABILITIES, SQLiteBackend, open
 from headwater.backends.sqlite.schema import schema_sql
 
-__all__ = ["SQLiteBackend", "open", "schema_sql"]
+__all__ = ["CAPABILITIES", "SQLiteBackend", "open", "schema_sql"]

@@ -13,7 +13,17 @@ from headwater.backends.sqlite.schema import STATES, statement
 from headwater.events import JSON, Event, category_of, now_us
 from headwater.queries import Query
 
-__all__ = ["categories", "event_by_id", "events_after", "first_match", "head", "read_log", "read_stream", "stream_info", "stream_infos"]
+__all__ = [
+    "categories",
+    "event_by_id",
+    "events_after",
+    "first_match",
+    "head",
+    "read_log",
+    "read_stream",
+    "stream_info",
+    "stream_infos",
+]
 
 CHUNK = 16
 """Rows taken from the database at a time; between two chunks, the size of the page is looked at."""
@@ -85,7 +95,9 @@ def first_match(connection: sqlite3.Connection, query: Query, after: int) -> int
 
 def events_after(connection: sqlite3.Connection, position: int) -> list[Event]:
     """All events after a position."""
-    return _events(connection.execute(f"{statement('event_columns')} where position > ? order by position", (position,)))
+    return _events(
+        connection.execute(f"{statement('event_columns')} where position > ? order by position", (position,))
+    )
 
 
 def event_by_id(connection: sqlite3.Connection, id: bytes) -> Event | None:

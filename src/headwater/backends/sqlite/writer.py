@@ -18,11 +18,11 @@ from headwater.backends.sqlite.transaction import Heads, Transaction
 from headwater.errors import HeadwaterError, StoreUnavailable
 from headwater.waiting import Reply, running_loop, settle
 
-__all__ = ["Writer"]
+__all__ = ["Outcome", "Work", "Writer"]
 
 T = TypeVar("T")
-_Work = Callable[[Transaction], Any]
-_Outcome = tuple[Any, BaseException | None]
+Work = Callable[[Transaction], Any]
+Outcome = tuple[Any, BaseException | None]
 
 GROUP_UNITS_MAX = 1_000
 """Units committed together at most: bounds how long the first one waits for the last one's turn."""
@@ -36,7 +36,7 @@ class Writer:
         self._heads = Heads(connection)
         self._file = file
         self._committed = committed
-        self._queue: SimpleQueue[tuple[_Work, Reply[Any]] | None] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[Work, Reply[Any]] | None] = SimpleQueue()
         self._turn = threading.Lock()  # held by whoever uses the connection
         self._closing = threading.Lock()
         self._closed = False
@@ -92,7 +92,7 @@ class Writer:
             settle([reply for _, reply in units])
             self._committed()
 
-    def _waiting_units(self) -> tuple[list[tuple[_Work, Reply[Any]]], bool]:
+    def _waiting_units(self) -> tuple[list[tuple[Work, Reply[Any]]], bool]:
         """All units that wait (at least one, unless the writer is closing), and whether they are the last."""
         unit = self._queue.get()
         units = []
@@ -106,7 +106,7 @@ class Writer:
                 return units, False
         return units, True
 
-    def _commit(self, group: Sequence[_Work]) -> list[_Outcome]:
+    def _commit(self, group: Sequence[Work]) -> list[Outcome]:
         """Do all in one transaction, and say what came of each. Raises nothing: nobody may wait for ever."""
         try:
             try:
@@ -118,20 +118,22 @@ class Writer:
         except BaseException as error:
             return [(None, error)] * len(group)
 
-    def _transact_alone(self, work: _Work) -> _Outcome:
+    def _transact_alone(self, work: Work) -> Outcome:
         try:
             return self._transact([work], look_ids_up=True)[0]
         except sqlite3.Error as error:
             return None, fault(error, self._file)
 
-    def _transact(self, group: Sequence[_Work], *, look_ids_up: bool) -> list[_Outcome]:
+    def _transact(self, group: Sequence[Work], *, look_ids_up: bool) -> list[Outcome]:
         connection = self._connection
         begin(connection, self._file)
         try:
             self._heads.refresh()
+            position = self._heads.position
             transaction = Transaction(connection, self._heads, look_ids_up=look_ids_up)
             outcomes = [_outcome(work, transaction) for work in group]
             transaction.flush()
+            self._before_commit(transaction, position, outcomes)
             connection.execute("commit")
         except BaseException:
             self._heads.forget()
@@ -140,8 +142,11 @@ class Writer:
             raise
         return outcomes
 
+    def _before_commit(self, transaction: Transaction, position: int, outcomes: list[Outcome]) -> None:
+        """For writers that must do something else first. ``position``: of the log before the transaction."""
 
-def _outcome(work: _Work, transaction: Transaction) -> _Outcome:
+
+def _outcome(work: Work, transaction: Transaction) -> Outcome:
     try:
         return work(transaction), None
     except HeadwaterError as refusal:

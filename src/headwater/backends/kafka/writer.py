@@ -1,0 +1,85 @@
+"""The index's writer, where Kafka has the last word: what a transaction changes is committed there first."""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from collections.abc import Callable, Sequence
+
+from headwater.backends.kafka.index import SEQUENCE, Changes, capture, changes, keep
+from headwater.backends.kafka.owner import Beating, Ownership, Unsure
+from headwater.backends.sqlite.connections import StoreFile
+from headwater.backends.sqlite.transaction import Transaction
+from headwater.backends.sqlite.writer import Outcome, Work, Writer
+from headwater.errors import OutcomeUnknown, StoreUnavailable
+
+__all__ = ["KafkaWriter"]
+
+
+class KafkaWriter(Writer):
+    """Does units of work in a transaction of the index, commits to Kafka what they have changed, and then the index.
+
+    Where Kafka refuses, the index is rolled back. Where the index fails after Kafka has committed, its follower reads
+    what is missing.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        file: StoreFile,
+        committed: Callable[[], None],
+        ownership: Ownership,
+        identity: str,
+    ) -> None:
+        self._ownership = ownership
+        self._identity = identity
+        self._sent = False
+        self._changes = Changes([], [])
+        self._outcomes: list[Outcome] = []
+        capture(connection)
+        super().__init__(connection, file, committed)
+        self._beating = Beating(ownership, self._turn)
+
+    def close(self) -> None:
+        """Commit what waits, and let others own the store."""
+        super().close()
+        self._beating.close()
+        with self._turn:
+            self._ownership.release()
+
+    def _transact(self, group: Sequence[Work], *, look_ids_up: bool) -> list[Outcome]:
+        self._sent = False
+        self._ownership.ensure()
+        try:
+            return super()._transact(group, look_ids_up=look_ids_up)
+        except Unsure as unsure:
+            return self._resolved(unsure)
+        except sqlite3.Error as error:
+            if not self._sent:
+                raise
+            self._ownership.lose()  # whoever becomes the owner, waits for the follower first
+            raise self._unknown(f"Kafka has it, and the index {self._file.path} failed ({error})") from error
+
+    def _before_commit(self, transaction: Transaction, position: int, outcomes: list[Outcome]) -> None:
+        found = changes(transaction.connection, position)
+        if not found.events and not found.beside:
+            return
+        self._outcomes, self._changes = outcomes, found
+        sequence = self._ownership.commit(found, transaction.heads.position, self._identity)
+        self._sent = True
+        keep(transaction.connection, SEQUENCE, str(sequence))
+
+    def _resolved(self, unsure: Unsure) -> list[Outcome]:
+        """No answer came. The next owner's view tells; it is we who become that, if we can."""
+        outcomes = self._outcomes
+        try:
+            committed = self._ownership.resolve(unsure.token)
+        except StoreUnavailable as away:
+            raise self._unknown(f"no answer came to a commit ({unsure})") from away
+        if committed:
+            return outcomes
+        refusal = StoreUnavailable(f"no answer came to a commit ({unsure}), and it was not stored", "Append again.")
+        return [(None, refusal) for _ in outcomes]
+
+    def _unknown(self, reason: str) -> OutcomeUnknown:
+        return OutcomeUnknown([uuid.UUID(bytes=event.raw_id) for event in self._changes.events], reason)

@@ -5,6 +5,7 @@ Maven fetches the jars that ``kafka_files/pom.xml`` names into ``.cache``; the b
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import socket
@@ -13,6 +14,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -96,3 +98,16 @@ def _wait_for(broker: subprocess.Popen[bytes], port: int) -> None:
 def kafka_url(kafka: str) -> str:
     """The URL of a topic that is still to be made."""
     return f"kafka://{kafka}/t{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def kafka_store_url(kafka: str, tmp_path: Path) -> Iterator[str]:
+    """The URL of a store that is still to be made, with its index in the test's folder. Its topics go after the test."""
+    from confluent_kafka.admin import AdminClient
+
+    name = f"t{uuid.uuid4().hex}"
+    yield f"kafka://{kafka}/{name}?index={tmp_path}/index.db"
+    admin = AdminClient({"bootstrap.servers": kafka, "logger": logging.getLogger("headwater.kafka")})
+    for gone in admin.delete_topics([f"{name}.events", f"{name}.beside"]).values():
+        with suppress(Exception):  # it was never made
+            gone.result(10)

@@ -75,7 +75,7 @@ class KafkaBackend(SQLiteBackend):
         held: contextlib.ExitStack,
     ) -> None:
         self._place = place
-        self._follower = Follower(place, file, opened(file), lambda: self._signal.notify())
+        self._follower = Follower(place, file, opened(file))
         held.callback(self._follower.close)
         ownership = Ownership(place, self._follower, keep_new_name(connection))
         self._ownership = ownership
@@ -93,6 +93,7 @@ class KafkaBackend(SQLiteBackend):
             ownership.make_store()
         identity = fact(connection, "identity")
         super().__init__(file, connection, identity, readers, page_bytes_max, writer)
+        self._follower.applied = self._signal.notify
         self._held = held.pop_all()
 
     def bind(self, connection: Any) -> NoReturn:

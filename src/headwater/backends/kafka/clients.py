@@ -7,14 +7,24 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
 from headwater.backends.kafka.url import Place
 from headwater.errors import StoreUnavailable
 
-__all__ = ["CALL_SECONDS", "consumer", "discard", "ensure_topics", "is_fencing", "producer", "unavailable"]
+__all__ = [
+    "CALL_SECONDS",
+    "admin_of",
+    "consumer",
+    "discard",
+    "ends_of",
+    "ensure_topics",
+    "is_fencing",
+    "producer",
+    "unavailable",
+]
 
 CALL_SECONDS = 30.0
 """For one answer of the brokers."""
@@ -81,7 +91,7 @@ def consumer(place: Place) -> Consumer:
 
 def ensure_topics(place: Place) -> None:
     """Make the topics that are missing. Raises ``StoreUnavailable``, also where they are not to be made."""
-    admin = AdminClient(place.settings(**_SILENT))
+    admin = admin_of(place)
     try:
         missing = _missing(admin, place)
         if missing and not place.create:
@@ -113,6 +123,21 @@ def _make(admin: AdminClient, wanted: Mapping[str, Mapping[str, str]], place: Pl
         except KafkaException as failure:
             if failure.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
+
+
+def ends_of(admin: AdminClient, place: Place) -> dict[str, int]:
+    """Where the committed messages of each topic end now. Raises ``StoreUnavailable``."""
+    asked = {TopicPartition(topic, 0): OffsetSpec.latest() for topic in (place.beside, place.events)}  # type: ignore[no-untyped-call]
+    try:
+        answers = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=CALL_SECONDS)
+        return {each.topic: int(answer.result(CALL_SECONDS).offset) for each, answer in answers.items()}
+    except KafkaException as failure:
+        raise unavailable(place, failure.args[0]) from failure
+
+
+def admin_of(place: Place) -> AdminClient:
+    """A client that asks about topics."""
+    return AdminClient(place.settings(**_SILENT))
 
 
 def is_fencing(error: KafkaError) -> bool:

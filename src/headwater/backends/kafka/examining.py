@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]
+from confluent_kafka.admin import ConfigResource  # type: ignore[attr-defined]
 
 from headwater.backend import Examined
-from headwater.backends.kafka.clients import CALL_SECONDS, unavailable
+from headwater.backends.kafka.clients import CALL_SECONDS, admin_of, unavailable
 from headwater.backends.kafka.messages import Owner
 from headwater.backends.kafka.url import Place
 
@@ -20,7 +20,7 @@ COPIES = 3
 
 def examine(place: Place, owner: Owner | None, silent: float, held: bool) -> list[Examined]:
     """Everything, in a fixed order. Raises ``StoreUnavailable``."""
-    admin = AdminClient(place.settings())
+    admin = admin_of(place)
     try:
         brokers = admin.list_topics(timeout=CALL_SECONDS)
         asked = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in (place.events, place.beside)]

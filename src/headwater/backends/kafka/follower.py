@@ -15,9 +15,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, Message, TopicPartition
 
-from headwater.backends.kafka.clients import CALL_SECONDS, consumer, unavailable
+from headwater.backends.kafka.clients import CALL_SECONDS, admin_of, consumer, ends_of, unavailable
 from headwater.backends.kafka.index import IDENTITY, OFFSET, SEQUENCE, apply_beside, apply_event, fact, keep
 from headwater.backends.kafka.messages import (
     COMMIT,
@@ -51,13 +51,12 @@ TOKENS = 10_000
 class Follower:
     """Reads the topics until it is closed. What it has seen may be asked in any thread."""
 
-    def __init__(
-        self, place: Place, file: StoreFile, connection: sqlite3.Connection, applied: Callable[[], None]
-    ) -> None:
+    def __init__(self, place: Place, file: StoreFile, connection: sqlite3.Connection) -> None:
         self._place = place
         self._file = file
         self._connection = connection
-        self._applied = applied
+        self.applied: Callable[[], None] = lambda: None
+        """Told when something new is in the index."""
         self._heads = Heads(connection)
         self._waiting: list[tuple[Mark, Beside]] = []  # what is told of streams whose events have not come
         self._sequence = 0
@@ -73,6 +72,7 @@ class Follower:
         self.committed = Committed("", 0, 0)
         """The last transaction that was seen."""
         self._tokens: deque[str] = deque(maxlen=TOKENS)
+        self._admin = admin_of(place)
         self._consumer = consumer(place)
         self._thread = threading.Thread(target=self._run, name="headwater-kafka-follower", daemon=True)
 
@@ -109,13 +109,7 @@ class Follower:
 
     def to_end(self) -> None:
         """Wait until all that is committed now is in the index. Raises ``StoreUnavailable``, ``CorruptStore``."""
-        try:
-            ends = {
-                topic: self._consumer.get_watermark_offsets(TopicPartition(topic, 0), CALL_SECONDS)[1]
-                for topic in (self._place.beside, self._place.events)
-            }
-        except KafkaException as failure:
-            raise unavailable(self._place, failure.args[0]) from failure
+        ends = ends_of(self._admin, self._place)
         self.wait(lambda: all(self._ends[topic] >= end for topic, end in ends.items()) and self.whole())
 
     def whole(self) -> bool:
@@ -144,7 +138,7 @@ class Follower:
             except HeadwaterError as failure:
                 self._end(failure)
                 return
-            except (KafkaException, sqlite3.Error, KeyError, ValueError, msgspec.MsgspecError) as failure:
+            except Exception as failure:  # a message that is none of ours, a damaged index: nobody may wait for ever
                 finding = f"what was read can't be applied ({type(failure).__name__}: {failure})"
                 self._end(CorruptStore(self._place.shown, finding, "Run headwater verify, or remove the index."))
                 return
@@ -187,7 +181,7 @@ class Follower:
                 self._learn(each)
             self._changed.notify_all()
         if events or beside:
-            self._applied()
+            self.applied()
 
     def _judge(self, error: KafkaError) -> None:
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):

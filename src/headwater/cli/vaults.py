@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -33,10 +33,10 @@ def key_wrapper() -> KeyWrapper | None:
     """What wraps the vault's keys, as the environment says."""
     if wrapper := os.environ.get(WRAPPER):
         module, name = named(wrapper, "KeyWrapper")
-        found: Any = getattr(module, name, None)
+        found: KeyWrapper | None = getattr(module, name, None)
         if not hasattr(found, "unwrap"):
             raise typer.BadParameter(f"{WRAPPER}: {wrapper.rpartition(':')[0]} has no KeyWrapper {name!r}.")
-        return found  # type: ignore[no-any-return]
+        return found
     if MASTER_KEY in os.environ:
         from headwater.personal import MasterKey
 

@@ -66,9 +66,8 @@ async def execute_all(
     async def once() -> dict[str, Executed] | None:
         head = await store.head()
         loaded = {name: await repository.load(stream) for name, (repository, stream) in streams.items()}
-        if command is not None and (
-            before := await _executed(streams, command)
-        ):  # now: it may have been done meanwhile
+        before = {} if command is None else await _executed(streams, command)  # now: it may have been done meanwhile
+        if before:
             return before
         decided = _decided(decide, {name: each.state for name, each in loaded.items()})
         if not decided:

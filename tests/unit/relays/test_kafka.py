@@ -247,7 +247,7 @@ async def test_whatever_is_killed_each_event_is_there_once(url: str, kafka_url: 
     ],
 )
 def test_urls_that_name_no_topic(text: str, problem: str) -> None:
-    pytest.importorskip("confluent_kafka")
+    pytest.importorskip("confluent_kafka", reason="the extra 'kafka' is not installed")
     with pytest.raises(hw.BadUrl, match=problem) as refused:
         KafkaTopic.parse(text)
     assert "secret" not in str(refused.value)

@@ -102,7 +102,7 @@ def kafka_url(kafka: str) -> str:
 
 @pytest.fixture
 def kafka_store_url(kafka: str, tmp_path: Path) -> Iterator[str]:
-    """The URL of a store that is still to be made, with its index in the test's folder. Its topics go after the test."""
+    """The URL of a store that is still to be made, its index in the test's folder. Its topics go after the test."""
     from confluent_kafka.admin import AdminClient
 
     name = f"t{uuid.uuid4().hex}"

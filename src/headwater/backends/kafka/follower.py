@@ -1,8 +1,8 @@
 """The thread that reads both topics and lets the index have what is not in it yet.
 
-It reads committed messages only. What this process has committed as the owner is in the index already: events are known
-by their positions, what is beside the log by the number of its transaction. Of a stream's policy or deletion the index
-learns once it has the events that were there before.
+It reads committed messages only. What this process has committed as the owner is in the index already, and is passed
+over: events are known by their positions, what is beside the log by the number of its transaction. Of a stream's policy
+or deletion the index learns once it has the events that were there before.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ from headwater.backends.kafka.messages import (
     Committed,
     Mark,
     Owner,
+    Received,
     Store,
     event_of,
+    position_of,
     split_key,
 )
 from headwater.backends.kafka.url import Place
@@ -40,7 +42,7 @@ from headwater.events import Event
 
 __all__ = ["Follower"]
 
-BATCH = 1_000
+BATCH = 250
 """Messages that are applied in one transaction of the index."""
 RETRY_SECONDS = 1.0
 OWNERS = 100
@@ -51,15 +53,19 @@ TOKENS = 10_000
 class Follower:
     """Reads the topics until it is closed. What it has seen may be asked in any thread."""
 
-    def __init__(self, place: Place, file: StoreFile, connection: sqlite3.Connection) -> None:
+    def __init__(
+        self, place: Place, file: StoreFile, connection: sqlite3.Connection, applied: Callable[[], None]
+    ) -> None:
+        """``applied`` is told when something new is in the index."""
         self._place = place
         self._file = file
         self._connection = connection
-        self.applied: Callable[[], None] = lambda: None
-        """Told when something new is in the index."""
+        self._applied = applied
         self._heads = Heads(connection)
         self._waiting: list[tuple[Mark, Beside]] = []  # what is told of streams whose events have not come
-        self._sequence = 0
+        self.turn = threading.Lock()
+        """Held by whoever is in a transaction of the index: the owner, or this thread."""
+        self._own = Mark(0, 0)  # what the owner, who is us, has put into the index
         self._changed = threading.Condition()
         self._ends = {place.events: int(fact(connection, OFFSET)), place.beside: 0}
         self._closing = False
@@ -89,6 +95,15 @@ class Follower:
         self._consumer.close()
         self._connection.close()
 
+    @property
+    def offset(self) -> int:
+        """Where to read events on, next time."""
+        return self._ends[self._place.events]
+
+    def done(self, own: Mark) -> None:
+        """The owner's transactions up to this one are in the index. Called in the owner's turn."""
+        self._own = own
+
     def has_seen(self, token: str) -> bool:
         """Whether the transaction was committed, and has come by."""
         return token in self._tokens
@@ -114,7 +129,8 @@ class Follower:
 
     def whole(self) -> bool:
         """Whether the index holds every event that the last transaction seen has left in the log."""
-        return self._heads.position >= self.committed.position and not self._waiting
+        position = max(self._heads.position, self._own.position)
+        return position >= self.committed.position and not self._waiting
 
     def wait(self, condition: Callable[[], bool], seconds: float = CALL_SECONDS) -> None:
         """Wait until this holds. Raises ``StoreUnavailable`` where it does not in time."""
@@ -156,7 +172,7 @@ class Follower:
             self._changed.notify_all()
 
     def _take(self, messages: Sequence[Message]) -> None:
-        events: list[Event] = []
+        events: list[Message] = []
         beside: list[tuple[Mark, Beside]] = []
         ends = dict(self._ends)
         told: list[Store | Owner | Committed] = []
@@ -170,18 +186,18 @@ class Follower:
                 continue
             ends[topic] = offset + 1
             if topic == self._place.events:
-                events.append(event_of(message.key(), message.value(), message.headers() or []))  # type: ignore[arg-type]
+                events.append(message)
             else:
                 self._sort(message, beside, told)
-        if events or beside or told or self._waiting:
-            self._apply(events, beside, told, ends)
+        with self.turn:
+            new = self._apply(events, beside, told, ends)
         with self._changed:
             self._ends = ends
             for each in told:
                 self._learn(each)
             self._changed.notify_all()
-        if events or beside:
-            self.applied()
+        if new:
+            self._applied()
 
     def _judge(self, error: KafkaError) -> None:
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
@@ -209,34 +225,46 @@ class Follower:
 
     def _apply(
         self,
-        events: Sequence[Event],
-        beside: Sequence[tuple[Mark, Beside]],
+        messages: Sequence[Message],
+        changes: Sequence[tuple[Mark, Beside]],
         told: Sequence[Store | Owner | Committed],
         ends: dict[str, int],
-    ) -> None:
+    ) -> bool:
+        """Let the index have what is new to it; whether anything is."""
+        own = self._own
+        events = [event_of(*parts) for parts in map(_parts, messages) if position_of(parts[2]) > own.position]
+        beside = [each for each in [*self._waiting, *changes] if each[0].sequence > own.sequence]
+        stores = [each for each in told if isinstance(each, Store)]
+        sequences = [each.sequence for each in told if isinstance(each, Committed) and each.sequence > own.sequence]
+        if not (events or beside or stores or sequences):
+            self._waiting = []
+            return False
         with self._transaction() as connection:
-            position = self._heads.position
-            transaction = Transaction(connection, self._heads, look_ids_up=False)
-            for event in events:
-                if event.position > position:
-                    apply_event(transaction, event)
-            transaction.flush()
+            self._apply_events(connection, events)
             whole = int(fact(connection, SEQUENCE))
             waiting = []
-            for mark, change in [*self._waiting, *beside]:
+            for mark, change in beside:
                 if mark.sequence <= whole:
                     continue
                 if change[0] == STREAM and change[2] is not None and mark.position > self._heads.position:
                     waiting.append((mark, change))
                 else:
                     apply_beside(connection, change)
-            for each in told:
-                self._note(connection, each)
+            for store in stores:
+                self._note(connection, store)
             if not waiting:
-                sequences = [each.sequence for each in told if isinstance(each, Committed)]
                 keep(connection, SEQUENCE, str(max([whole, *sequences])))
             keep(connection, OFFSET, str(ends[self._place.events]))
         self._waiting = waiting
+        return True
+
+    def _apply_events(self, connection: sqlite3.Connection, events: Sequence[Event]) -> None:
+        position = self._heads.position
+        transaction = Transaction(connection, self._heads, look_ids_up=False)
+        for event in events:
+            if event.position > position:
+                apply_event(transaction, event)
+        transaction.flush()
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -252,23 +280,22 @@ class Follower:
                 connection.execute("rollback")
             raise
 
-    def _note(self, connection: sqlite3.Connection, told: Store | Owner | Committed) -> None:
-        if isinstance(told, Store):
-            identity = fact(connection, IDENTITY)
-            if identity not in ("", told.identity):
-                raise CorruptStore(
-                    str(self._file.path),
-                    f"it is the index of the store {identity}; {self._place.shown} is {told.identity}",
-                    "Name another file as index=, or remove this one: it is made again from the topics.",
-                )
-            if told.format != 1:
-                raise StoreUnavailable(
-                    f"{self._place.shown} has format {told.format}, made by a newer Headwater",
-                    "Upgrade headwater.",
-                    transient=False,
-                )
-            keep(connection, IDENTITY, told.identity)
-            keep(connection, "identity", told.identity)
+    def _note(self, connection: sqlite3.Connection, store: Store) -> None:
+        identity = fact(connection, IDENTITY)
+        if identity not in ("", store.identity):
+            raise CorruptStore(
+                str(self._file.path),
+                f"it is the index of the store {identity}; {self._place.shown} is {store.identity}",
+                "Name another file as index=, or remove this one: it is made again from the topics.",
+            )
+        if store.format != 1:
+            raise StoreUnavailable(
+                f"{self._place.shown} has format {store.format}, made by a newer Headwater",
+                "Upgrade headwater.",
+                transient=False,
+            )
+        keep(connection, IDENTITY, store.identity)
+        keep(connection, "identity", store.identity)
 
     def _learn(self, told: Store | Owner | Committed) -> None:
         if isinstance(told, Store):
@@ -281,3 +308,7 @@ class Follower:
         else:
             self.committed = told
             self._tokens.append(told.token)
+
+
+def _parts(message: Message) -> tuple[bytes | None, bytes | None, Received]:
+    return message.key(), message.value(), message.headers() or []  # type: ignore[return-value]

@@ -15,7 +15,8 @@ import msgspec
 from headwater.events import Event, datetime_of
 
 __all__ = ["CHECKPOINT", "COMMIT", "OWNER", "RECORD", "SNAPSHOT", "STORE", "STREAM"]
-__all__ += ["Beside", "Committed", "Mark", "Owner", "Store", "event_of", "headers_of", "key_of", "split_key"]
+__all__ += ["Beside", "Committed", "Headers", "Mark", "Owner", "Received", "Store"]
+__all__ += ["event_of", "headers_of", "key_of", "position_of", "split_key"]
 
 COMMIT, OWNER, STORE = "commit", "owner", "store"
 """About the store itself: the last transaction, who owns it, what it is."""
@@ -23,6 +24,7 @@ CHECKPOINT, RECORD, SNAPSHOT, STREAM = "checkpoint", "record", "snapshot", "stre
 """Rows of the index's tables."""
 
 Headers = list[tuple[str, str | bytes | None]]
+Received = Sequence[tuple[str, bytes]]
 Beside = tuple[str, str, bytes | None]
 """A kind, a name, and its value: None where it was removed."""
 
@@ -90,10 +92,10 @@ def headers_of(event: Event, identity: str) -> Headers:
     return headers
 
 
-def event_of(key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes]]) -> Event:
+def event_of(key: bytes | None, value: bytes | None, headers: Received) -> Event:
     """The event of a message. Raises ``KeyError`` or ``ValueError`` where it is none of ours."""
     given = dict(headers)
-    facts = msgspec.msgpack.decode(given["headwater"], type=_Facts)
+    facts = _facts_of(headers)
     return Event(
         position=facts.position,
         stream=None if key is None else key.decode(),
@@ -107,6 +109,15 @@ def event_of(key: bytes | None, value: bytes | None, headers: Sequence[tuple[str
         recorded_us=facts.recorded_us,
         occurred_us=facts.occurred_us,
     )
+
+
+def position_of(headers: Received) -> int:
+    """The position of a message's event. Raises as ``event_of`` does."""
+    return _facts_of(headers).position
+
+
+def _facts_of(headers: Received) -> _Facts:
+    return msgspec.msgpack.decode(dict(headers)["headwater"], type=_Facts)
 
 
 def key_of(kind: str, name: str) -> bytes:

@@ -18,7 +18,18 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from headwater.backends.kafka.clients import CALL_SECONDS, discard, is_fencing, producer, unavailable
 from headwater.backends.kafka.follower import Follower
 from headwater.backends.kafka.index import Changes
-from headwater.backends.kafka.messages import COMMIT, OWNER, STORE, Committed, Mark, Owner, Store, headers_of, key_of
+from headwater.backends.kafka.messages import (
+    COMMIT,
+    OWNER,
+    STORE,
+    Committed,
+    Headers,
+    Mark,
+    Owner,
+    Store,
+    headers_of,
+    key_of,
+)
 from headwater.backends.kafka.url import Place
 from headwater.errors import NotOwner, StoreUnavailable
 
@@ -101,14 +112,15 @@ class Ownership:
             made.commit_transaction(CALL_SECONDS)
             self._follower.wait(lambda: self._follower.store is not None)
 
-    def commit(self, changes: Changes, position: int, identity: str) -> int:
-        """Commit changes to Kafka; the transaction's number. ``position``: the log's last afterwards.
+    def commit(self, changes: Changes, position: int, identity: str) -> Mark:
+        """Commit changes to Kafka; which transaction it was. ``position``: the log's last afterwards.
 
         Raises ``NotOwner``, and ``StoreUnavailable`` where nothing was stored; ``Unsure`` where no answer came.
         """
         made = self._opened()
         token, sequence = uuid.uuid4().hex, self._sequence + 1
-        mark: list[tuple[str, str | bytes | None]] = [("headwater", msgspec.msgpack.encode(Mark(sequence, position)))]
+        mark = Mark(sequence, position)
+        marked: Headers = [("headwater", msgspec.msgpack.encode(mark))]
         committed = msgspec.json.encode(Committed(token, position, sequence))
         refused: list[KafkaError] = []
         committing = False
@@ -123,7 +135,7 @@ class Ownership:
                 key = None if event.stream is None else event.stream.encode()
                 self._send(made, self._place.events, key, event.raw_data, headers_of(event, identity), told)
             for kind, name, value in changes.beside:
-                self._send(made, self._place.beside, key_of(kind, name), value, mark, told)
+                self._send(made, self._place.beside, key_of(kind, name), value, marked, told)
             self._send(made, self._place.beside, key_of(COMMIT, ""), committed, None, told)
             made.flush(CALL_SECONDS)
             if refused:
@@ -141,7 +153,7 @@ class Ownership:
             raise unavailable(self._place, error) from failure
         self._sequence = sequence
         self._beaten = time.monotonic()
-        return sequence
+        return mark
 
     def _send(
         self,
@@ -149,7 +161,7 @@ class Ownership:
         topic: str,
         key: bytes | None,
         value: bytes | None,
-        headers: list[tuple[str, str | bytes | None]] | None = None,
+        headers: Headers | None = None,
         told: Callable[[KafkaError | None, Message], None] | None = None,
     ) -> None:
         deadline = time.monotonic() + CALL_SECONDS

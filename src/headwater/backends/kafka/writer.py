@@ -6,7 +6,9 @@ import sqlite3
 import uuid
 from collections.abc import Callable, Sequence
 
-from headwater.backends.kafka.index import SEQUENCE, Changes, capture, changes, keep
+from headwater.backends.kafka.follower import Follower
+from headwater.backends.kafka.index import OFFSET, SEQUENCE, Changes, capture, changes, keep
+from headwater.backends.kafka.messages import Mark
 from headwater.backends.kafka.owner import Beating, Ownership, Unsure
 from headwater.backends.sqlite.connections import StoreFile
 from headwater.backends.sqlite.transaction import Transaction
@@ -29,11 +31,13 @@ class KafkaWriter(Writer):
         file: StoreFile,
         committed: Callable[[], None],
         ownership: Ownership,
+        follower: Follower,
         identity: str,
     ) -> None:
         self._ownership = ownership
+        self._follower = follower
         self._identity = identity
-        self._sent = False
+        self._sent: list[Mark] = []  # what of the transaction under way is in Kafka
         self._changes = Changes([], [])
         self._outcomes: list[Outcome] = []
         capture(connection)
@@ -48,10 +52,14 @@ class KafkaWriter(Writer):
             self._ownership.release()
 
     def _transact(self, group: Sequence[Work], *, look_ids_up: bool) -> list[Outcome]:
-        self._sent = False
+        self._sent.clear()
         self._ownership.ensure()
         try:
-            return super()._transact(group, look_ids_up=look_ids_up)
+            with self._follower.turn:
+                outcomes = super()._transact(group, look_ids_up=look_ids_up)
+                for sent in self._sent:
+                    self._follower.done(sent)
+            return outcomes
         except Unsure as unsure:
             return self._resolved(unsure)
         except sqlite3.Error as error:
@@ -65,9 +73,10 @@ class KafkaWriter(Writer):
         if not found.events and not found.beside:
             return
         self._outcomes, self._changes = outcomes, found
-        sequence = self._ownership.commit(found, transaction.heads.position, self._identity)
-        self._sent = True
-        keep(transaction.connection, SEQUENCE, str(sequence))
+        sent = self._ownership.commit(found, transaction.heads.position, self._identity)
+        self._sent.append(sent)
+        keep(transaction.connection, SEQUENCE, str(sent.sequence))
+        keep(transaction.connection, OFFSET, str(self._follower.offset))
 
     def _resolved(self, unsure: Unsure) -> list[Outcome]:
         """No answer came. The next owner's view tells; it is we who become that, if we can."""

@@ -103,7 +103,7 @@ class SQLiteBackend:
         identity: str,
         readers: ThreadPoolExecutor,
         page_bytes_max: int,
-        writer: Callable[[sqlite3.Connection, StoreFile, Callable[[], None]], Writer] = Writer,
+        writer: Writer | None = None,
     ) -> None:
         self.identity = identity
         self._page_bytes_max = page_bytes_max
@@ -113,7 +113,7 @@ class SQLiteBackend:
         self._readers = readers
         self._idle: list[sqlite3.Connection] = []
         self._connection = connection
-        self._writer = writer(connection, file, self._signal.notify)
+        self._writer = writer or Writer(connection, file, self._signal.notify)
         self._closing = threading.Lock()
         self._closed = False
 
@@ -267,10 +267,13 @@ class SQLiteBackend:
 
     def _close(self) -> None:
         self._writer.close()
-        while self._idle:
-            self._idle.pop().close()
+        self._close_readers()
         self._connection.close()  # the last connection of all processes folds the write-ahead log into the file
         self._signal.notify()
+
+    def _close_readers(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
 
 
 def _execute(transaction: Transaction, sql: str, values: tuple[Any, ...]) -> None:

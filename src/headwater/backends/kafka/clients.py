@@ -89,9 +89,8 @@ def consumer(place: Place) -> Consumer:
     )
 
 
-def ensure_topics(place: Place) -> None:
+def ensure_topics(admin: AdminClient, place: Place) -> None:
     """Make the topics that are missing. Raises ``StoreUnavailable``, also where they are not to be made."""
-    admin = admin_of(place)
     try:
         missing = _missing(admin, place)
         if missing and not place.create:
@@ -125,11 +124,11 @@ def _make(admin: AdminClient, wanted: Mapping[str, Mapping[str, str]], place: Pl
                 raise
 
 
-def ends_of(admin: AdminClient, place: Place) -> dict[str, int]:
-    """Where the committed messages of each topic end now. Raises ``StoreUnavailable``."""
+def ends_of(admin: AdminClient, place: Place, isolation: IsolationLevel) -> dict[str, int]:
+    """Where the messages of each topic end now: the committed ones, or all. Raises ``StoreUnavailable``."""
     asked = {TopicPartition(topic, 0): OffsetSpec.latest() for topic in (place.beside, place.events)}  # type: ignore[no-untyped-call]
     try:
-        answers = admin.list_offsets(asked, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=CALL_SECONDS)
+        answers = admin.list_offsets(asked, isolation_level=isolation, request_timeout=CALL_SECONDS)
         return {each.topic: int(answer.result(CALL_SECONDS).offset) for each, answer in answers.items()}
     except KafkaException as failure:
         raise unavailable(place, failure.args[0]) from failure

@@ -15,9 +15,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
-from confluent_kafka import KafkaError, Message, TopicPartition
+from confluent_kafka import IsolationLevel, KafkaError, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
 
-from headwater.backends.kafka.clients import CALL_SECONDS, admin_of, consumer, ends_of, unavailable
+from headwater.backends.kafka.clients import CALL_SECONDS, consumer, ends_of, unavailable
 from headwater.backends.kafka.index import IDENTITY, OFFSET, SEQUENCE, apply_beside, apply_event, fact, keep
 from headwater.backends.kafka.messages import (
     COMMIT,
@@ -45,6 +46,8 @@ __all__ = ["Follower"]
 BATCH = 250
 """Messages that are applied in one transaction of the index."""
 RETRY_SECONDS = 1.0
+SETTLING_SECONDS = 60.0
+"""The brokers look every ten seconds for transactions whose owner is gone, and abort those that are ten seconds old."""
 OWNERS = 100
 TOKENS = 10_000
 """Transactions whose tokens are remembered: the one that is asked for is among the last."""
@@ -54,7 +57,12 @@ class Follower:
     """Reads the topics until it is closed. What it has seen may be asked in any thread."""
 
     def __init__(
-        self, place: Place, file: StoreFile, connection: sqlite3.Connection, applied: Callable[[], None]
+        self,
+        place: Place,
+        admin: AdminClient,
+        file: StoreFile,
+        connection: sqlite3.Connection,
+        applied: Callable[[], None],
     ) -> None:
         """``applied`` is told when something new is in the index."""
         self._place = place
@@ -78,7 +86,7 @@ class Follower:
         self.committed = Committed("", 0, 0)
         """The last transaction that was seen."""
         self._tokens: deque[str] = deque(maxlen=TOKENS)
-        self._admin = admin_of(place)
+        self._admin = admin
         self._consumer = consumer(place)
         self._thread = threading.Thread(target=self._run, name="headwater-kafka-follower", daemon=True)
 
@@ -122,10 +130,21 @@ class Follower:
         """The number of the last transaction that was committed."""
         return self.committed.sequence
 
+    def to_owner(self, token: str) -> None:
+        """Wait until this owner's mark has come by, and the index holds all that was committed before it."""
+        self.wait(lambda: any(owner.token == token for owner in self.owners) and self.whole())
+
     def to_end(self) -> None:
         """Wait until all that is committed now is in the index. Raises ``StoreUnavailable``, ``CorruptStore``."""
-        ends = ends_of(self._admin, self._place)
-        self.wait(lambda: all(self._ends[topic] >= end for topic, end in ends.items()) and self.whole())
+        self._pass(ends_of(self._admin, self._place, IsolationLevel.READ_COMMITTED), CALL_SECONDS)
+
+    def to_settled(self) -> None:
+        """Wait until every transaction that anybody has begun is committed or aborted, and the index holds what was
+        committed. Raises as ``to_end`` does."""
+        self._pass(ends_of(self._admin, self._place, IsolationLevel.READ_UNCOMMITTED), SETTLING_SECONDS)
+
+    def _pass(self, ends: dict[str, int], seconds: float) -> None:
+        self.wait(lambda: all(self._ends[topic] >= end for topic, end in ends.items()) and self.whole(), seconds)
 
     def whole(self) -> bool:
         """Whether the index holds every event that the last transaction seen has left in the log."""

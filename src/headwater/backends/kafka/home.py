@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from headwater.backends.kafka.clients import ensure_topics
+from headwater.backends.kafka.clients import admin_of, ensure_topics
 from headwater.backends.kafka.follower import Follower
 from headwater.backends.kafka.index import fact, keep_new_name, opened, owned_file
 from headwater.backends.kafka.owner import Ownership
@@ -71,12 +71,13 @@ class Home:
         self.signal.notify()
 
     def _open(self, place: Place, held: contextlib.ExitStack) -> None:
-        ensure_topics(place)
+        admin = admin_of(place)
+        ensure_topics(admin, place)
         self.file = StoreFile(place.index or Path(held.enter_context(_temporary())) / "index.db")
         held.enter_context(owned_file(self.file.path))
         self.connection = opened(self.file)
         held.callback(self.connection.close)
-        self.follower = Follower(place, self.file, opened(self.file), self.signal.notify)
+        self.follower = Follower(place, admin, self.file, opened(self.file), self.signal.notify)
         held.callback(self.follower.close)
         self.ownership = Ownership(place, self.follower, keep_new_name(self.connection))
         self.follower.start()

@@ -42,11 +42,12 @@ BEAT_SECONDS = 3.0
 
 
 class Unsure(Exception):
-    """No answer came to a commit. ``token``: of the transaction."""
+    """No answer came to a commit, or one that can have come too late. ``token``: of the transaction."""
 
     def __init__(self, token: str, error: KafkaError) -> None:
         super().__init__(error.str())
         self.token = token
+        self.error = error
 
 
 class Ownership:
@@ -93,8 +94,7 @@ class Ownership:
         except KafkaException as failure:
             discard(made)
             raise self._failure(failure.args[0]) from failure
-        self._follower.wait(lambda: any(owner.token == token for owner in self._follower.owners))
-        self._follower.to_end()
+        self._follower.to_owner(token)
         self._producer, self._token = made, token
         self._sequence = self._follower.sequence()
         self._beaten = time.monotonic()
@@ -144,11 +144,11 @@ class Ownership:
             made.commit_transaction(CALL_SECONDS)
         except KafkaException as failure:
             error: KafkaError = failure.args[0]
-            if is_fencing(error):
-                raise self._lost() from failure
             if committing and not error.txn_requires_abort():
                 self.lose()
                 raise Unsure(token, error) from failure
+            if is_fencing(error):
+                raise self._lost() from failure
             self._abort(made)
             raise unavailable(self._place, error) from failure
         self._sequence = sequence
@@ -196,10 +196,16 @@ class Ownership:
         address = owner.address if owner is not None and owner.token != self._token else ""
         return NotOwner(self._place.shown, address, max(0.0, LEASE_SECONDS - silent))
 
-    def resolve(self, token: str) -> bool:
-        """Whether the transaction was committed, after all. Raises as ``become`` does."""
-        self.become()
-        return self._follower.has_seen(token)
+    def resolve(self, unsure: Unsure) -> StoreUnavailable | None:
+        """Why the transaction was not committed; None where it was, after all. Raises ``StoreUnavailable`` where
+        nothing can be learnt."""
+        self._follower.to_settled()
+        if self._follower.has_seen(unsure.token):
+            return None
+        if is_fencing(unsure.error):
+            return self._lost()
+        reason = f"no answer came to a commit ({unsure}), and it was not stored"
+        return StoreUnavailable(f"{self._place.shown}: {reason}", "Append again.")
 
     def lose(self) -> None:
         """Own the store no more; what is not committed is left to whoever comes next."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from headwater.backends.kafka.follower import Follower
 from headwater.backends.kafka.index import OFFSET, SEQUENCE, Changes, capture, changes, keep
@@ -13,7 +14,7 @@ from headwater.backends.kafka.owner import Beating, Ownership, Unsure
 from headwater.backends.sqlite.connections import StoreFile
 from headwater.backends.sqlite.transaction import Transaction
 from headwater.backends.sqlite.writer import Outcome, Work, Writer
-from headwater.errors import OutcomeUnknown, StoreUnavailable
+from headwater.errors import HeadwaterError, OutcomeUnknown, StoreUnavailable
 
 __all__ = ["KafkaWriter"]
 
@@ -62,11 +63,13 @@ class KafkaWriter(Writer):
             return outcomes
         except Unsure as unsure:
             return self._resolved(unsure)
-        except sqlite3.Error as error:
+        except sqlite3.Error:
             if not self._sent:
                 raise
             self._ownership.lose()  # whoever becomes the owner, waits for the follower first
-            raise self._unknown(f"Kafka has it, and the index {self._file.path} failed ({error})") from error
+            with suppress(HeadwaterError):
+                self._follower.to_end()
+            return self._outcomes
 
     def _before_commit(self, transaction: Transaction, position: int, outcomes: list[Outcome]) -> None:
         found = changes(transaction.connection, position)
@@ -79,16 +82,13 @@ class KafkaWriter(Writer):
         keep(transaction.connection, OFFSET, str(self._follower.offset))
 
     def _resolved(self, unsure: Unsure) -> list[Outcome]:
-        """No answer came. The next owner's view tells; it is we who become that, if we can."""
+        """No sure answer came. Once the brokers have settled all that was begun, the topic tells."""
         outcomes = self._outcomes
         try:
-            committed = self._ownership.resolve(unsure.token)
+            refusal = self._ownership.resolve(unsure)
         except StoreUnavailable as away:
             raise self._unknown(f"no answer came to a commit ({unsure})") from away
-        if committed:
-            return outcomes
-        refusal = StoreUnavailable(f"no answer came to a commit ({unsure}), and it was not stored", "Append again.")
-        return [(None, refusal) for _ in outcomes]
+        return outcomes if refusal is None else [each if each[1] else (None, refusal) for each in outcomes]
 
     def _unknown(self, reason: str) -> OutcomeUnknown:
         return OutcomeUnknown([uuid.UUID(bytes=event.raw_id) for event in self._changes.events], reason)

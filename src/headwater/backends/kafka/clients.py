@@ -52,6 +52,14 @@ _FINAL = {
 }
 
 
+_PASSING = (
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_PARTITION,
+)
+
+
 def producer(place: Place) -> Producer:
     """The owner's producer: what it sends is acknowledged by all replicas in sync, in transactions."""
     return Producer(
@@ -127,11 +135,16 @@ def _make(admin: AdminClient, wanted: Mapping[str, Mapping[str, str]], place: Pl
 def ends_of(admin: AdminClient, place: Place, isolation: IsolationLevel) -> dict[str, int]:
     """Where the messages of each topic end now: the committed ones, or all. Raises ``StoreUnavailable``."""
     asked = {TopicPartition(topic, 0): OffsetSpec.latest() for topic in (place.beside, place.events)}  # type: ignore[no-untyped-call]
-    try:
-        answers = admin.list_offsets(asked, isolation_level=isolation, request_timeout=CALL_SECONDS)
-        return {each.topic: int(answer.result(CALL_SECONDS).offset) for each, answer in answers.items()}
-    except KafkaException as failure:
-        raise unavailable(place, failure.args[0]) from failure
+    deadline = time.monotonic() + CALL_SECONDS
+    while True:
+        try:
+            answers = admin.list_offsets(asked, isolation_level=isolation, request_timeout=CALL_SECONDS)
+            return {each.topic: int(answer.result(CALL_SECONDS).offset) for each, answer in answers.items()}
+        except KafkaException as failure:  # a topic's leader may be new, or away for a moment
+            error: KafkaError = failure.args[0]
+            if error.code() not in _PASSING or time.monotonic() > deadline:
+                raise unavailable(place, error) from failure
+            time.sleep(0.02)
 
 
 def admin_of(place: Place) -> AdminClient:

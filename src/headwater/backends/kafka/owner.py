@@ -9,11 +9,10 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable
 from contextlib import suppress
 
 import msgspec
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from headwater.backends.kafka.clients import CALL_SECONDS, discard, is_fencing, producer, unavailable
 from headwater.backends.kafka.follower import Follower
@@ -77,9 +76,15 @@ class Ownership:
         self.become()
 
     def _refuse_while_owned(self) -> None:
+        if self._is_owned():
+            self._follower.to_end()  # it may have let go just now
+        if self._is_owned():
+            owner, silent = self._follower.owner()
+            raise NotOwner(self._place.shown, owner.address if owner else "", max(0.0, LEASE_SECONDS - silent))
+
+    def _is_owned(self) -> bool:
         owner, silent = self._follower.owner()
-        if owner is not None and owner.token and owner.index != self._index and silent < LEASE_SECONDS:
-            raise NotOwner(self._place.shown, owner.address, LEASE_SECONDS - silent)
+        return owner is not None and owner.token != "" and owner.index != self._index and silent < LEASE_SECONDS
 
     def become(self) -> None:
         """Become the owner, whoever was; the index then holds all that was ever committed."""
@@ -122,26 +127,17 @@ class Ownership:
         mark = Mark(sequence, position)
         marked: Headers = [("headwater", msgspec.msgpack.encode(mark))]
         committed = msgspec.json.encode(Committed(token, position, sequence))
-        refused: list[KafkaError] = []
         committing = False
-
-        def told(error: KafkaError | None, _: Message) -> None:
-            if error is not None:
-                refused.append(error)
-
         try:
             made.begin_transaction()
             for event in changes.events:
                 key = None if event.stream is None else event.stream.encode()
-                self._send(made, self._place.events, key, event.raw_data, headers_of(event, identity), told)
+                self._send(made, self._place.events, key, event.raw_data, headers_of(event, identity))
             for kind, name, value in changes.beside:
-                self._send(made, self._place.beside, key_of(kind, name), value, marked, told)
-            self._send(made, self._place.beside, key_of(COMMIT, ""), committed, None, told)
-            made.flush(CALL_SECONDS)
-            if refused:
-                raise KafkaException(refused[0])
+                self._send(made, self._place.beside, key_of(kind, name), value, marked)
+            self._send(made, self._place.beside, key_of(COMMIT, ""), committed)
             committing = True
-            made.commit_transaction(CALL_SECONDS)
+            made.commit_transaction(CALL_SECONDS)  # it fails where a message has failed
         except KafkaException as failure:
             error: KafkaError = failure.args[0]
             if committing and not error.txn_requires_abort():
@@ -162,12 +158,11 @@ class Ownership:
         key: bytes | None,
         value: bytes | None,
         headers: Headers | None = None,
-        told: Callable[[KafkaError | None, Message], None] | None = None,
     ) -> None:
         deadline = time.monotonic() + CALL_SECONDS
         while True:
             try:
-                made.produce(topic, value, key, partition=0, headers=headers or [], on_delivery=told)
+                made.produce(topic, value, key, partition=0, headers=headers or [])
             except BufferError:  # more than the client keeps at a time
                 if time.monotonic() > deadline:
                     raise StoreUnavailable(
@@ -216,13 +211,19 @@ class Ownership:
     def beat(self) -> None:
         """Give a sign of life, where one is due."""
         if self._producer is not None and time.monotonic() - self._beaten > BEAT_SECONDS:
-            self._say(self._token)
-            self._beaten = time.monotonic()
+            with suppress(StoreUnavailable):
+                self.prove()
+
+    def prove(self) -> None:
+        """Make sure that this opening is the owner still: so what it knows is all there is. Raises ``NotOwner``."""
+        self._say(self._token)
+        self._beaten = time.monotonic()
 
     def release(self) -> None:
         """Let others have the store at once."""
         if self._producer is not None:
-            self._say("")
+            with suppress(StoreUnavailable):
+                self._say("")
             self.lose()
 
     def _say(self, token: str) -> None:
@@ -231,8 +232,12 @@ class Ownership:
             made.begin_transaction()
             self._send(made, self._place.beside, key_of(OWNER, ""), self._mark(token))
             made.commit_transaction(CALL_SECONDS)
-        except (KafkaException, StoreUnavailable):
+        except KafkaException as failure:
             self.lose()
+            raise self._failure(failure.args[0]) from failure
+        except StoreUnavailable:
+            self.lose()
+            raise
 
 
 class Beating:
@@ -247,7 +252,7 @@ class Beating:
 
     def _run(self) -> None:
         while not self._ending.wait(BEAT_SECONDS / 3):
-            with self._turn, suppress(StoreUnavailable):
+            with self._turn:
                 self._ownership.beat()
 
     def close(self) -> None:

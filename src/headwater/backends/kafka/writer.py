@@ -74,6 +74,8 @@ class KafkaWriter(Writer):
     def _before_commit(self, transaction: Transaction, position: int, outcomes: list[Outcome]) -> None:
         found = changes(transaction.connection, position)
         if not found.events and not found.beside:
+            if any(refusal for _, refusal in outcomes):  # by a former owner's index, it might be wrong
+                self._ownership.prove()
             return
         self._outcomes, self._changes = outcomes, found
         sent = self._ownership.commit(found, transaction.heads.position, self._identity)

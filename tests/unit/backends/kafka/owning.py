@@ -1,7 +1,7 @@
-"""An owner in a process of its own, which something happens to at a chosen moment: ``python -m …owning URL MOMENT``.
+"""An owner in a process of its own, which something happens to at a chosen moment: ``python owning.py URL MOMENT``.
 
-It appends the first event of a loan and says ``ready``. For each line on standard input, it appends the next event; what
-comes of that is its next line. ``MOMENT`` says what happens to the process at its second append: ``killed before
+It appends the first event of a loan and says ``ready``. For each line on standard input, it appends the next event;
+what comes of that is its next line. ``MOMENT`` says what happens to the process at its second append: ``killed before
 commit`` and ``killed after commit`` (``kill -9``), ``stopped before commit`` (SIGSTOP), or ``nothing``.
 """
 

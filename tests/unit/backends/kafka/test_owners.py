@@ -25,9 +25,9 @@ class Owner:
     """A process of ``owning``."""
 
     def __init__(self, url: str, moment: str) -> None:
-        module = f"{__package__}.owning"
+        program = Path(__file__).with_name("owning.py")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", module, url, moment], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, program, url, moment], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def tell(self) -> None:
@@ -164,7 +164,7 @@ async def test_a_silent_owner_is_replaced(kafka_store_url: str, monkeypatch: pyt
 
 @pytest.mark.parametrize("seed", range(5))
 async def test_owners_in_turn(kafka_store_url: str, elsewhere: str, tmp_path: Path, seed: int) -> None:
-    """Two that take the store from each other, at random, and lose their indexes: one history, as it was told to them."""
+    """Three that take the store from each other, at random, one losing its index: one history, as it was told."""
     choose = random.Random(seed)
     urls = [kafka_store_url + "&takeover=yes", f"{elsewhere}&index={tmp_path}/other.db", elsewhere]
     version = 0

@@ -16,29 +16,42 @@ import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+
+from tests.services.kafka_proxy import Proxy
 
 FILES = Path(__file__).parent / "kafka_files"
 JARS = Path(__file__).parents[2] / ".cache" / "kafka"
 START_SECONDS = 60.0
 
 
+class Broker(NamedTuple):
+    """Where it listens."""
+
+    address: str
+    """host:port."""
+    behind: int = 0
+    """A port whose clients are told to come to ``front``; 0 where the broker is none of ours."""
+    front: int = 0
+
+
 @pytest.fixture(scope="session")
-def kafka() -> Iterator[str]:
-    """host:port of a broker. Skips where there is none to be had."""
+def kafka_broker() -> Iterator[Broker]:
+    """A broker. Skips where there is none to be had."""
     pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed: pip install 'headwater[kafka]'")
     if given := os.environ.get("HEADWATER_KAFKA"):
-        yield given
+        yield Broker(given)
         return
     classpath = f"{_jars()}/*"
     with tempfile.TemporaryDirectory(prefix="headwater-kafka-") as folder:
-        port, controller = _free_port(), _free_port()
+        port, controller, behind, front = [_free_port() for _ in range(4)]
         properties = Path(folder) / "server.properties"
         properties.write_text(
             (FILES / "server.properties").read_text()
-            + f"listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n"
-            + f"advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n"
+            + f"listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller},PROXIED://127.0.0.1:{behind}\n"
+            + f"advertised.listeners=PLAINTEXT://127.0.0.1:{port},PROXIED://127.0.0.1:{front}\n"
             + f"controller.quorum.voters=1@127.0.0.1:{controller}\nlog.dirs={folder}/data\n"
         )
         java = ["java", "-Xmx384m", "-cp", classpath]
@@ -49,7 +62,7 @@ def kafka() -> Iterator[str]:
             broker = subprocess.Popen([*java, "kafka.Kafka", str(properties)], stdout=log, stderr=log)
         try:
             _wait_for(broker, port)
-            yield f"127.0.0.1:{port}"
+            yield Broker(f"127.0.0.1:{port}", behind, front)
         finally:
             broker.kill()
             broker.wait()
@@ -92,6 +105,21 @@ def _wait_for(broker: subprocess.Popen[bytes], port: int) -> None:
         except Exception:  # not up yet
             time.sleep(0.1)
     pytest.skip(f"no Kafka: the broker did not answer in {START_SECONDS:g} s")
+
+
+@pytest.fixture(scope="session")
+def kafka(kafka_broker: Broker) -> str:
+    """host:port of a broker."""
+    return kafka_broker.address
+
+
+@pytest.fixture
+def kafka_proxy(kafka_broker: Broker) -> Iterator[Proxy]:
+    """The same broker through a connection that can be cut."""
+    if not kafka_broker.behind:
+        pytest.skip("the broker is none of ours: nothing can stand between")
+    with Proxy(kafka_broker.front, kafka_broker.behind) as proxy:
+        yield proxy
 
 
 @pytest.fixture

@@ -53,10 +53,12 @@ _FINAL = {
 
 
 _PASSING = (
+    KafkaError._NOENT,
+    KafkaError._TRANSPORT,
+    KafkaError._UNKNOWN_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError._UNKNOWN_PARTITION,
 )
 
 

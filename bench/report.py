@@ -17,6 +17,7 @@ SCRIPTS = (
     "sqlite_appends",
     "postgres_appends",
     "dynamodb",
+    "kafka_appends",
     "reading",
     "conditions",
     "subscriptions",

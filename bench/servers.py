@@ -1,5 +1,5 @@
 """Real servers for the benchmarks: a PostgreSQL at ``HEADWATER_POSTGRES_URL``, or one of our own from a wheel; and a
-DynamoDB, as the tests start it.
+DynamoDB and a Kafka, as the tests start them.
 """
 
 from __future__ import annotations
@@ -49,3 +49,13 @@ def dynamodb() -> Iterator[str]:
 
     with started() as endpoint:
         yield endpoint
+
+
+@contextlib.contextmanager
+def kafka() -> Iterator[str]:
+    """host:port of a broker."""
+    sys.path.append(str(Path(__file__).parents[1]))
+    from tests.services.kafka import running
+
+    with running() as broker:
+        yield broker.address

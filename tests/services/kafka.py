@@ -5,6 +5,7 @@ Maven fetches the jars that ``kafka_files/pom.xml`` names into ``.cache``; the b
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -37,10 +38,13 @@ class Broker(NamedTuple):
     front: int = 0
 
 
-@pytest.fixture(scope="session")
-def kafka_broker() -> Iterator[Broker]:
-    """A broker. Skips where there is none to be had."""
-    pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed: pip install 'headwater[kafka]'")
+class NoKafka(Exception):
+    """No broker can be had here: why."""
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Broker]:
+    """A broker. Raises ``NoKafka``."""
     if given := os.environ.get("HEADWATER_KAFKA"):
         yield Broker(given)
         return
@@ -69,17 +73,17 @@ def kafka_broker() -> Iterator[Broker]:
 
 
 def _jars() -> Path:
-    """Where the jars are. Skips where they can't be had."""
+    """Where the jars are. Raises ``NoKafka`` where they can't be had."""
     for program in ("java", "mvn"):
         if shutil.which(program) is None:
-            pytest.skip(f"no Kafka: set HEADWATER_KAFKA, or install {program} to start one from its jars")
+            raise NoKafka(f"set HEADWATER_KAFKA, or install {program} to start one from its jars")
     if not (JARS / "complete").exists():
         copy = ["mvn", "-q", "-B", "-f", str(FILES / "pom.xml"), "dependency:copy-dependencies"]
         made = subprocess.run(
             [*copy, f"-DoutputDirectory={JARS}", "-DincludeScope=runtime"], capture_output=True, text=True, check=False
         )
         if made.returncode:
-            pytest.skip(f"no Kafka: Maven can't fetch its jars: {' '.join(made.stdout.split())[-300:]}")
+            raise NoKafka(f"Maven can't fetch its jars: {' '.join(made.stdout.split())[-300:]}")
         (JARS / "complete").touch()
     return JARS
 
@@ -98,13 +102,25 @@ def _wait_for(broker: subprocess.Popen[bytes], port: int) -> None:
     admin = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}", "log_level": 0})
     while time.monotonic() < deadline:
         if broker.poll() is not None:
-            pytest.skip(f"no Kafka: the broker ended with {broker.returncode}")
+            raise NoKafka(f"the broker ended with {broker.returncode}")
         try:
             admin.list_topics(timeout=1)
             return
         except Exception:  # not up yet
             time.sleep(0.1)
-    pytest.skip(f"no Kafka: the broker did not answer in {START_SECONDS:g} s")
+    raise NoKafka(f"the broker did not answer in {START_SECONDS:g} s")
+
+
+@pytest.fixture(scope="session")
+def kafka_broker() -> Iterator[Broker]:
+    """A broker. Skips where there is none to be had."""
+    pytest.importorskip("confluent_kafka", reason="confluent-kafka is not installed: pip install 'headwater[kafka]'")
+    with contextlib.ExitStack() as held:
+        try:
+            broker = held.enter_context(running())
+        except NoKafka as missing:
+            pytest.skip(f"no Kafka: {missing}")
+        yield broker
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from headwater.errors import StoreUnavailable
 
 __all__ = [
     "CALL_SECONDS",
+    "MESSAGE_BYTES",
     "admin_of",
     "consumer",
     "discard",

@@ -8,12 +8,15 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import ConfigResource  # type: ignore[attr-defined]
 
 from headwater.backend import Examined
-from headwater.backends.kafka.clients import CALL_SECONDS, admin_of, unavailable
+from headwater.backends.kafka.clients import CALL_SECONDS, MESSAGE_BYTES, admin_of, unavailable
 from headwater.backends.kafka.messages import Owner
 from headwater.backends.kafka.url import Place
+from headwater.limits import Limits
 
 __all__ = ["examine"]
 
+HEADERS_BYTES = 200_000
+"""For an event's metadata, tags and names, at most about."""
 COPIES = 3
 """Replicas that survive the loss of one broker while another is repaired."""
 
@@ -38,6 +41,7 @@ def examine(place: Place, owner: Owner | None, silent: float, held: bool) -> lis
         _partitions(len(topic.partitions)),
         _retention(events),
         _compaction(beside),
+        _sizes(events, beside),
         _election(events),
         _ownership(owner, silent, held),
     ]
@@ -89,6 +93,19 @@ def _compaction(beside: Mapping[str, str | None]) -> Examined:
         "wrong",
         f"cleanup.policy={policy} on the topic of what is kept beside the log: consumers' places can vanish",
         "Set cleanup.policy=compact on it.",
+    )
+
+
+def _sizes(events: Mapping[str, str | None], beside: Mapping[str, str | None]) -> Examined:
+    least = min(int(topic["max.message.bytes"] or 0) for topic in (events, beside))
+    finding = f"messages of up to {least:,} bytes"
+    if least >= Limits().event_bytes_max + HEADERS_BYTES:
+        return Examined("sizes", "well", finding)
+    return Examined(
+        "sizes",
+        "wrong",
+        f"{finding}, and an event may have {Limits().event_bytes_max:,} and its headers",
+        f"Set max.message.bytes={MESSAGE_BYTES} on both topics.",
     )
 
 

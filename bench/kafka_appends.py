@@ -14,6 +14,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 import headwater as hw
+from headwater import sync
 from measuring import LOAN, Comparison, alternate, loan_event, show, workspace
 from servers import kafka
 
@@ -74,7 +75,7 @@ def timed(work: Callable[[], object], count: int) -> list[float]:
 
 
 def ours_alone(url: str, count: int) -> list[float]:
-    with hw.sync.connect(url) as store:
+    with sync.connect(url) as store:
         store.append("loan-1", [loan_event()])
         return timed(lambda: store.append("loan-173688", [loan_event()]), count)
 
@@ -103,18 +104,18 @@ def ours_together(url: str, writers: int, count: int) -> float:
 
 def ours_caught_up(url: str) -> float:
     """Events a second from the topic into a new index, and read there."""
-    with hw.sync.connect(url) as store:
+    with sync.connect(url) as store:
         for _ in range(READ // 500):
             store.append("loan-173688", [loan_event() for _ in range(500)])
     start = time.perf_counter()
-    with hw.sync.connect(url.partition("?")[0]) as store:
+    with sync.connect(url.partition("?")[0]) as store:
         assert len([event.data for event in store.read_all()]) == READ
     return READ / (time.perf_counter() - start)
 
 
 def ours_read(url: str) -> float:
     """Events a second from the index."""
-    with hw.sync.connect(url) as store:
+    with sync.connect(url) as store:
         for _ in range(READ // 500):
             store.append("loan-173688", [loan_event() for _ in range(500)])
         start = time.perf_counter()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, ConfigResource, OffsetSpec  # type: ignore[attr-defined]
 from confluent_kafka.cimpl import NewTopic
 
 from headwater.backends.kafka.url import Place
@@ -23,7 +23,9 @@ __all__ = [
     "ends_of",
     "ensure_topics",
     "is_fencing",
+    "message_bytes_max",
     "producer",
+    "topic_settings",
     "unavailable",
 ]
 
@@ -63,7 +65,7 @@ _PASSING = (
 )
 
 
-def producer(place: Place) -> Producer:
+def producer(place: Place, message_bytes: int) -> Producer:
     """The owner's producer: what it sends is acknowledged by all replicas in sync, in transactions."""
     return Producer(
         place.settings(
@@ -71,7 +73,7 @@ def producer(place: Place) -> Producer:
             transactional_id=f"headwater.{place.name}",
             transaction_timeout_ms=TRANSACTION_MS,
             message_timeout_ms=TRANSACTION_MS,
-            message_max_bytes=1_000_000_000,  # the topics know their own limit
+            message_max_bytes=message_bytes,  # a larger one is refused before it is sent, alone
             linger_ms=0,
         )
     )
@@ -148,6 +150,24 @@ def ends_of(admin: AdminClient, place: Place, isolation: IsolationLevel) -> dict
             if error.code() not in _PASSING or time.monotonic() > deadline:
                 raise unavailable(place, error) from failure
             time.sleep(0.02)
+
+
+def topic_settings(admin: AdminClient, place: Place) -> tuple[dict[str, str], dict[str, str]]:
+    """The settings of the topic of events and of the one beside it. Raises ``KafkaException``."""
+    asked = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in (place.events, place.beside)]
+    answers = admin.describe_configs(asked, request_timeout=CALL_SECONDS)
+    events, beside = [
+        {name: str(entry.value) for name, entry in answers[each].result(CALL_SECONDS).items()} for each in asked
+    ]
+    return events, beside
+
+
+def message_bytes_max(admin: AdminClient, place: Place) -> int:
+    """The largest message that both topics take. Where they can't be asked: as topics are that we make."""
+    try:
+        return min(int(each["max.message.bytes"]) for each in topic_settings(admin, place))
+    except KafkaException:
+        return MESSAGE_BYTES
 
 
 def admin_of(place: Place) -> AdminClient:

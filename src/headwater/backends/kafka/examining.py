@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import ConfigResource  # type: ignore[attr-defined]
 
 from headwater.backend import Examined
-from headwater.backends.kafka.clients import CALL_SECONDS, MESSAGE_BYTES, admin_of, unavailable
+from headwater.backends.kafka.clients import CALL_SECONDS, MESSAGE_BYTES, admin_of, topic_settings, unavailable
 from headwater.backends.kafka.messages import Owner
 from headwater.backends.kafka.url import Place
 from headwater.limits import Limits
@@ -26,11 +25,7 @@ def examine(place: Place, owner: Owner | None, silent: float, held: bool) -> lis
     admin = admin_of(place)
     try:
         brokers = admin.list_topics(timeout=CALL_SECONDS)
-        asked = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in (place.events, place.beside)]
-        answers = admin.describe_configs(asked, request_timeout=CALL_SECONDS)
-        events, beside = [
-            {name: entry.value for name, entry in answers[each].result(CALL_SECONDS).items()} for each in asked
-        ]
+        events, beside = topic_settings(admin, place)
     except KafkaException as failure:
         raise unavailable(place, failure.args[0]) from failure
     topic = brokers.topics[place.events]
@@ -72,7 +67,7 @@ def _partitions(count: int) -> Examined:
     )
 
 
-def _retention(events: Mapping[str, str | None]) -> Examined:
+def _retention(events: Mapping[str, str]) -> Examined:
     policy, time, size = events["cleanup.policy"], events["retention.ms"], events["retention.bytes"]
     if policy == "delete" and time == "-1" and size == "-1":
         return Examined("retention", "well", "events are kept for ever")
@@ -84,7 +79,7 @@ def _retention(events: Mapping[str, str | None]) -> Examined:
     )
 
 
-def _compaction(beside: Mapping[str, str | None]) -> Examined:
+def _compaction(beside: Mapping[str, str]) -> Examined:
     policy = beside["cleanup.policy"]
     if policy == "compact":
         return Examined("beside", "well", "the topic of what is kept beside the log is compacted")
@@ -96,8 +91,8 @@ def _compaction(beside: Mapping[str, str | None]) -> Examined:
     )
 
 
-def _sizes(events: Mapping[str, str | None], beside: Mapping[str, str | None]) -> Examined:
-    least = min(int(topic["max.message.bytes"] or 0) for topic in (events, beside))
+def _sizes(events: Mapping[str, str], beside: Mapping[str, str]) -> Examined:
+    least = min(int(topic["max.message.bytes"]) for topic in (events, beside))
     finding = f"messages of up to {least:,} bytes"
     if least >= Limits().event_bytes_max + HEADERS_BYTES:
         return Examined("sizes", "well", finding)
@@ -109,7 +104,7 @@ def _sizes(events: Mapping[str, str | None], beside: Mapping[str, str | None]) -
     )
 
 
-def _election(events: Mapping[str, str | None]) -> Examined:
+def _election(events: Mapping[str, str]) -> Examined:
     if events["unclean.leader.election.enable"] != "true":
         return Examined("election", "well", "no broker that is behind can become the leader")
     return Examined(

@@ -79,7 +79,7 @@ class Home:
         held.callback(self.connection.close)
         self.follower = Follower(place, admin, self.file, opened(self.file), self.signal.notify)
         held.callback(self.follower.close)
-        self.ownership = Ownership(place, self.follower, keep_new_name(self.connection))
+        self.ownership = Ownership(place, admin, self.follower, keep_new_name(self.connection))
         self.follower.start()
         self.follower.to_end()
         if self.follower.store is None:

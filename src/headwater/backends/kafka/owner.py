@@ -13,8 +13,9 @@ from contextlib import suppress
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
 
-from headwater.backends.kafka.clients import CALL_SECONDS, discard, is_fencing, producer, unavailable
+from headwater.backends.kafka.clients import CALL_SECONDS, discard, is_fencing, message_bytes_max, producer, unavailable
 from headwater.backends.kafka.follower import Follower
 from headwater.backends.kafka.index import Changes
 from headwater.backends.kafka.messages import (
@@ -52,8 +53,9 @@ class Unsure(Exception):
 class Ownership:
     """This opening's right to append. Used by one thread at a time."""
 
-    def __init__(self, place: Place, follower: Follower, index: str) -> None:
+    def __init__(self, place: Place, admin: AdminClient, follower: Follower, index: str) -> None:
         self._place = place
+        self._admin = admin
         self._follower = follower
         self._index = index
         self._producer: Producer | None = None
@@ -90,7 +92,7 @@ class Ownership:
         """Become the owner, whoever was; the index then holds all that was ever committed."""
         self.lose()
         token = uuid.uuid4().hex
-        made = producer(self._place)
+        made = producer(self._place, message_bytes_max(self._admin, self._place))
         try:
             made.init_transactions(CALL_SECONDS)
             made.begin_transaction()

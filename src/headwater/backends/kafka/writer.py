@@ -63,6 +63,10 @@ class KafkaWriter(Writer):
             return outcomes
         except Unsure as unsure:
             return self._resolved(unsure)
+        except StoreUnavailable as refused:
+            if refused.transient or len(group) == 1:
+                raise
+            return [self._alone(work) for work in group]  # a message may be too large: that is not the others' fault
         except sqlite3.Error:
             if not self._sent:
                 raise
@@ -70,6 +74,12 @@ class KafkaWriter(Writer):
             with suppress(HeadwaterError):
                 self._follower.to_end()
             return self._outcomes
+
+    def _alone(self, work: Work) -> Outcome:
+        try:
+            return self._transact([work], look_ids_up=True)[0]
+        except HeadwaterError as refused:
+            return None, refused
 
     def _before_commit(self, transaction: Transaction, position: int, outcomes: list[Outcome]) -> None:
         found = changes(transaction.connection, position)

@@ -25,8 +25,8 @@ class Struck:
 
     armed = False
 
-    def __init__(self, moment: str, place: Any) -> None:
-        self._producer = original(place)
+    def __init__(self, moment: str, place: Any, message_bytes: int) -> None:
+        self._producer = original(place, message_bytes)
         self._moment = moment
 
     def __getattr__(self, name: str) -> Any:
@@ -43,7 +43,7 @@ class Struck:
 
 
 async def main(url: str, moment: str) -> None:
-    owner.producer = lambda place: Struck(moment, place)  # type: ignore[assignment, return-value]
+    owner.producer = lambda place, message_bytes: Struck(moment, place, message_bytes)  # type: ignore[assignment, return-value]
     async with hw.connect(url) as store:
         first, *rest = loan()
         await store.append(CASE, first, expected=0)

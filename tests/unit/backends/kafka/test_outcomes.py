@@ -99,8 +99,8 @@ class Mute:
 
     mute = False
 
-    def __init__(self, place: Place) -> None:
-        self._producer = clients.producer(place)
+    def __init__(self, place: Place, message_bytes: int) -> None:
+        self._producer = clients.producer(place, message_bytes)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._producer, name)

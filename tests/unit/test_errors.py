@@ -23,6 +23,7 @@ SAMPLES: list[tuple[hw.HeadwaterError, list[str]]] = [
     (hw.InvalidQuery("no items", "Give one."), ["no items. Give one."]),
     (hw.TooLarge("the event", 2_000_000, "event_bytes_max", 1_048_576), ["2,000,000", "1,048,576", "Limits("]),
     (hw.StoreUnavailable("disk full", "Free some room."), ["disk full. Free some room."]),
+    (hw.NotOwner("loans", "http://one:2113", 7.4), ["loans is owned by http://one:2113", "for 7 s"]),
     (hw.OutcomeUnknown(["a", "b"], "the connection broke"), ["2 event(s)", "Append the same events"]),
     (hw.NotSupported("memory", "forks", "Use a file."), ["memory does not support forks. Use a file."]),
     (hw.CorruptStore("loans.db", "version 3 is missing", "Restore it."), ["loans.db: version 3 is missing"]),

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from headwater.backends.postgres.backend import PostgresBackend
+from headwater.backends.postgres.backend import PostgresBackend, postgres_backend
 from headwater.backends.postgres.schema import prepare, schema_sql
 from headwater.backends.postgres.url import parse
 from headwater.limits import Limits
@@ -20,6 +20,6 @@ async def open(url: str, limits: Limits) -> PostgresBackend:
     newer Headwater; ``CorruptStore`` where the schema holds something else.
     """
     target = parse(url)
-    backend = PostgresBackend(target, await prepare(target), limits)
+    backend = postgres_backend(target, await prepare(target), limits)
     await backend.start()
     return backend

@@ -13,11 +13,10 @@ from collections.abc import Awaitable, Sequence
 import psycopg
 
 from headwater.backend import Appended, Write
-from headwater.backends.postgres.calls import asking, send
+from headwater.backends.postgres.calls import Calls, asking
 from headwater.backends.postgres.connections import PATIENCE, Connection, Connections
 from headwater.backends.postgres.rooms import Rooms
 from headwater.backends.postgres.settling import Settler
-from headwater.backends.postgres.statements import Statements
 from headwater.backends.postgres.units import REFUSED, Kind, Unit
 from headwater.backends.postgres.url import Target
 from headwater.backends.postgres.wakeup import Wakeup
@@ -40,18 +39,17 @@ class GroupingAppender:
     """See ``headwater.backend.Appender``. Keeps the connections that it sends by."""
 
     def __init__(
-        self, connections: Connections, statements: Statements, target: Target, wakeup: Wakeup, rooms: Rooms | None
+        self, connections: Connections, calls: Calls, target: Target, wakeup: Wakeup, rooms: Rooms | None = None
     ) -> None:
         self._connections = connections
-        self._statements = statements
+        self._calls = calls
         self._target = target
-        self._exclusive = target.ordering == "serialized"
         self._wakeup = wakeup
         self._rooms = rooms
-        self._settler = Settler(connections, statements, target, rooms, exclusive=self._exclusive)
+        self._settler = Settler(connections, calls, target, rooms)
         self._waiting: dict[Kind, deque[Unit]] = {"plain": deque(), "conditional": deque(), "whole": deque()}
         self._calls_max = min(CALLS_MAX, target.pool - 1)  # readers and settlers need one
-        self._calls = 0  # calls under way, or just about to be
+        self._underway = 0  # calls under way, or just about to be
         self._answered = 0  # calls that came back
         self._alarm: asyncio.TimerHandle | None = None
         self._kept: list[Connection] = []
@@ -65,7 +63,7 @@ class GroupingAppender:
             raise StoreUnavailable(f"{self._target.shown}: the store is closed", "Open it again.", transient=False)
         loop = asyncio.get_running_loop()
         unit = Unit(writes, loop.time() + PATIENCE)
-        if not self._calls and self._kept and not any(self._waiting.values()):
+        if not self._underway and self._kept and not any(self._waiting.values()):
             return await self._append_alone(unit)
         unit.answer = loop.create_future()
         self._waiting[unit.kind].append(unit)
@@ -75,7 +73,7 @@ class GroupingAppender:
     async def close(self) -> None:
         """Wait for the appends that were given already; take no more."""
         self._closed = True
-        while self._calls:
+        while self._underway:
             self._quiet.clear()
             await self._quiet.wait()
         while self._kept:
@@ -84,9 +82,9 @@ class GroupingAppender:
     def _start_senders(self) -> None:
         """Let what waits be sent: by one call; by two where there is a crowd, or nothing came back for a while."""
         waiting = self._crowd()
-        if waiting and (not self._calls or (waiting >= CROWD and self._calls < self._calls_max)):
+        if waiting and (not self._underway or (waiting >= CROWD and self._underway < self._calls_max)):
             self._start_sender()
-        elif waiting and self._alarm is None and self._calls < self._calls_max:
+        elif waiting and self._alarm is None and self._underway < self._calls_max:
             loop = asyncio.get_running_loop()
             self._alarm = loop.call_later(SECOND_CALL_SECONDS, self._start_another, self._answered)
 
@@ -96,29 +94,29 @@ class GroupingAppender:
     def _start_another(self, answered: int) -> None:
         """Nothing has come back since the alarm was set: what waits need not wait for that."""
         self._alarm = None
-        if answered == self._answered and self._crowd() and self._calls < self._calls_max:
+        if answered == self._answered and self._crowd() and self._underway < self._calls_max:
             self._start_sender()
 
     def _start_sender(self) -> None:
-        self._calls += 1
+        self._underway += 1
         sender = asyncio.get_running_loop().create_task(self._drain())
         self._senders.add(sender)
         sender.add_done_callback(self._senders.discard)
 
     def _end_call(self) -> None:
-        self._calls -= 1
+        self._underway -= 1
         self._answered += 1
         self._start_senders()
-        if not self._calls:
+        if not self._underway:
             self._quiet.set()
 
     async def _append_alone(self, unit: Unit) -> list[Appended]:
         """Nothing waits and a connection is at hand: send from the caller's own task, which saves two switches."""
-        self._calls += 1
+        self._underway += 1
         connection = self._kept.pop()
         try:
             try:
-                (numbers,) = await send(asking(connection), self._statements, [unit], exclusive=self._exclusive)
+                (numbers,) = await self._calls.send(asking(connection), [unit])
             finally:
                 await self._keep(connection)
             results = unit.results(numbers) or await self._settler.refused(unit, numbers)
@@ -135,7 +133,7 @@ class GroupingAppender:
             while group := self._next_group():
                 await self._send_group(group)
                 self._answered += 1
-                if self._calls > 1 and self._crowd() < CROWD:
+                if self._underway > 1 and self._crowd() < CROWD:
                     break  # the other call is enough again
         finally:
             self._end_call()
@@ -164,7 +162,7 @@ class GroupingAppender:
                 unit.refuse(error)
             return
         try:
-            shares = await send(asking(connection), self._statements, group, exclusive=self._exclusive)
+            shares = await self._calls.send(asking(connection), group)
         except psycopg.Error as error:
             await self._settle(group, error, lost=connection.closed)
             return

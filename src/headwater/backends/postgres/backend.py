@@ -21,48 +21,67 @@ from headwater.backend import (
 )
 from headwater.backends.postgres.appender import GroupingAppender
 from headwater.backends.postgres.bound import BoundAppender
+from headwater.backends.postgres.calls import Calls, PostgresCalls
 from headwater.backends.postgres.connections import Connections
 from headwater.backends.postgres.examining import Examination
-from headwater.backends.postgres.gate import Gate
+from headwater.backends.postgres.gate import Gate, Horizon
 from headwater.backends.postgres.keeping import Keeping
-from headwater.backends.postgres.reader import Reader
+from headwater.backends.postgres.reader import Reader, Reading
 from headwater.backends.postgres.records import Records
 from headwater.backends.postgres.rooms import Rooms
+from headwater.backends.postgres.rows import event_of
 from headwater.backends.postgres.schema import Found
-from headwater.backends.postgres.statements import Statements
+from headwater.backends.postgres.statements import Statements, statements_of
 from headwater.backends.postgres.streams import Streams
 from headwater.backends.postgres.url import Target
-from headwater.backends.postgres.wakeup import LOOK_FIRST, Wakeup
+from headwater.backends.postgres.wakeup import LOOK_FIRST, Wakeup, channel_of
 from headwater.events import Event
 from headwater.limits import Limits
 from headwater.queries import ExpectedVersion, Query
 
-__all__ = ["PostgresBackend"]
+__all__ = ["PostgresBackend", "postgres_backend"]
 
 
 class PostgresBackend:
-    """See ``headwater.backend.Backend``. Bound to the event loop that it was opened in."""
+    """See ``headwater.backend.Backend``. Bound to the event loop that it was opened in.
+
+    It is put together from what differs between layouts of tables: who knows the ``gate``, how appends are sent
+    (``calls``), how rows are read (``reading``), and the ``statements``.
+    """
 
     stepped = False
 
-    def __init__(self, target: Target, found: Found, limits: Limits) -> None:
-        self.identity = found.identity
-        self.capabilities = _capabilities(found)
+    def __init__(
+        self,
+        target: Target,
+        connections: Connections,
+        identity: str,
+        capabilities: Capabilities,
+        statements: Statements,
+        gate: Horizon,
+        calls: Calls,
+        reading: Reading,
+        wakeup: Wakeup,
+        limits: Limits,
+        *,
+        rooms: Rooms | None = None,
+        records: bool = True,
+    ) -> None:
+        self.identity = identity
+        self.capabilities = capabilities
         self._target = target
-        self._statements = Statements(target.schema, found.partition_size is not None)
-        self._connections = Connections(target)
-        self._wakeup = Wakeup(self._connections, target, self._statements["tell"])
-        self._gate = Gate(self._connections, self._statements["horizon"])
-        self._rooms = (
-            None
-            if found.partition_size is None
-            else Rooms(self._connections, self._statements["make_partitions"], found.partition_size)
-        )
-        self._appender = GroupingAppender(self._connections, self._statements, target, self._wakeup, self._rooms)
-        self._reader = Reader(self._connections, self._gate, self._statements, limits.page_bytes_max)
-        self._streams = Streams(self._connections, self._statements)
-        self._keeping = Keeping(self._connections, self._statements)
-        self._records = Records(self._connections, self._statements, target, exist=found.version >= 2)
+        self._connections = connections
+        self._statements = statements
+        self._gate = gate
+        self._calls = calls
+        self._event_of = reading.event_of
+        self._wakeup = wakeup
+        self._rooms = rooms
+        self._appender = GroupingAppender(connections, calls, target, wakeup, rooms)
+        self._reader = Reader(connections, gate, statements, reading, limits.page_bytes_max)
+        self._streams = Streams(connections, statements)
+        self._keeping = Keeping(connections, statements)
+        self._records = Records(connections, statements, target, exist=records)
 
     async def start(self) -> None:
         """Open the pool, and make room for the next events where the log is partitioned."""
@@ -78,7 +97,7 @@ class PostgresBackend:
 
         See ``BoundAppender`` for what the open transaction holds back.
         """
-        return BoundAppender(connection, self._statements, self._target)
+        return BoundAppender(connection, self._calls, self._statements, self._event_of, self._target)
 
     async def read_stream(self, stream: str, after: int, before: int | None, limit: int, backwards: bool) -> Page:
         return await self._reader.read_stream(stream, after, before, limit, backwards)
@@ -162,6 +181,28 @@ class PostgresBackend:
             await self._rooms.close()
         await self._wakeup.close()
         await self._connections.close()
+
+
+def postgres_backend(target: Target, found: Found, limits: Limits) -> PostgresBackend:
+    """The backend over Headwater's own tables."""
+    partitioned = found.partition_size is not None
+    statements = statements_of(target.schema, partitioned)
+    connections = Connections(target)
+    rooms = Rooms(connections, statements["make_partitions"], found.partition_size) if found.partition_size else None
+    return PostgresBackend(
+        target,
+        connections,
+        found.identity,
+        _capabilities(found),
+        statements,
+        Gate(connections, statements["horizon"]),
+        PostgresCalls(statements, serialized=target.ordering == "serialized"),
+        Reading(event_of),
+        Wakeup(connections, target, statements["tell"], channel_of(target.schema)),
+        limits,
+        rooms=rooms,
+        records=found.version >= 2,
+    )
 
 
 def _capabilities(found: Found) -> Capabilities:

@@ -13,10 +13,10 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import tuple_row
 
 from headwater.backend import Appended, Write
-from headwater.backends.postgres.calls import explain, send
+from headwater.backends.postgres.calls import Calls
 from headwater.backends.postgres.connections import Connection, fetched
 from headwater.backends.postgres.faults import Fault, fault_of, translated
-from headwater.backends.postgres.rows import event_of
+from headwater.backends.postgres.rows import EventOf
 from headwater.backends.postgres.statements import Statements
 from headwater.backends.postgres.units import Unit
 from headwater.backends.postgres.url import Target
@@ -40,14 +40,18 @@ class BoundAppender:
     fails one of them, and the caller repeats the whole transaction. Conditions need a READ COMMITTED transaction.
     """
 
-    def __init__(self, connection: Any, statements: Statements, target: Target) -> None:
+    def __init__(
+        self, connection: Any, calls: Calls, statements: Statements, event_of: EventOf, target: Target
+    ) -> None:
         if not isinstance(connection, (psycopg.AsyncConnection, psycopg.Connection)):
             raise InvalidEvent(
                 f"the bound connection is a {type(connection).__module__}.{type(connection).__qualname__}",
                 "Give a psycopg.AsyncConnection or psycopg.Connection to the store's database.",
             )
         self._connection = connection
+        self._calls = calls
         self._statements = statements
+        self._event_of = event_of
         self._target = target
 
     async def append(self, writes: Sequence[Write]) -> list[Appended]:
@@ -63,9 +67,8 @@ class BoundAppender:
             raise translated(error, self._target) from error
 
     async def _append(self, unit: Unit) -> list[Appended]:
-        exclusive = self._target.ordering == "serialized"
-        (numbers,) = await send(self._ask, self._statements, [unit], exclusive=exclusive, careful=True)
-        results = unit.results(numbers) or await explain(self._lent(), self._statements, unit)
+        (numbers,) = await self._calls.send(self._ask, [unit], careful=True)
+        results = unit.results(numbers) or await self._calls.explain(self._lent(), unit)
         if results is not None:
             return results
         failed = unit.failed_condition(numbers)
@@ -78,13 +81,13 @@ class BoundAppender:
     async def events(self, ids: Sequence[bytes]) -> list[Event]:
         """The events with these ids, as this transaction sees them, by position."""
         rows = await fetched(self._lent(), self._statements["events"], ([uuid.UUID(bytes=id) for id in ids],))
-        return [event_of(row) for row in rows]
+        return [self._event_of(row) for row in rows]
 
     async def last_event(self, stream: str, before: int, types: Sequence[str] | None) -> Event | None:
         """The last event of a stream below a version, of these types where given, as this transaction sees it."""
         values = {"stream": stream, "before": before, "types": None if types is None else list(types)}
         rows = await fetched(self._lent(), self._statements["last_event"], values)
-        return event_of(rows[0]) if rows else None
+        return self._event_of(rows[0]) if rows else None
 
     async def _ask(self, statement: str, parameters: Sequence[bytes | None]) -> bytes | None:
         """As ``direct.ask``, but by the driver, which keeps account of the caller's transaction."""

@@ -3,56 +3,65 @@
 from __future__ import annotations
 
 from contextlib import aclosing
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from headwater.backend import Page, size_of
 from headwater.backends.postgres.connections import Connection, Connections
 from headwater.backends.postgres.direct import row_chunks
-from headwater.backends.postgres.gate import Gate
-from headwater.backends.postgres.rows import event_of, seeks_of
+from headwater.backends.postgres.gate import Horizon
+from headwater.backends.postgres.rows import EventOf, seeks_of
 from headwater.backends.postgres.statements import Statements
 from headwater.events import Event
 from headwater.queries import Query
 
-__all__ = ["Reader"]
+__all__ = ["Reader", "Reading"]
 
 END = 2**63 - 1
 """Beyond every position and version."""
-SEEKS_MAX = 20
-"""From more seeks on, a query is answered window by window: each seek finds a page of its own, of which little is
-used where there are many."""
 CHUNK = 16
 """Rows taken off the wire at a time; between two chunks, the size of the page is looked at."""
 WINDOW = 10_000
 """Positions in the first window; the next are four times as wide where little was found."""
 
 
+class Reading(NamedTuple):
+    """How the rows of one layout of tables are read."""
+
+    event_of: EventOf
+    seeks_max: int = 20
+    """From more seeks on, a query is answered window by window: each seek finds a page of its own, of which little is
+    used where there are many."""
+
+
 class Reader:
     """Reads behind the gate. A stream needs no gate: the lock on its head lets its versions commit in order."""
 
-    def __init__(self, connections: Connections, gate: Gate, statements: Statements, bytes_max: int) -> None:
+    def __init__(
+        self, connections: Connections, gate: Horizon, statements: Statements, reading: Reading, bytes_max: int
+    ) -> None:
         self._connections = connections
         self._bytes_max = bytes_max  # of a page
         self._gate = gate
         self._statements = statements
+        self._event_of, self._seeks_max = reading
 
     async def event(self, id: bytes) -> Event | None:
         """See ``Backend.event``."""
         rows = await self._connections.rows(self._statements["event"], (id.hex(),))
-        return event_of(rows[0]) if rows else None
+        return self._event_of(rows[0]) if rows else None
 
     async def read_stream(self, stream: str, after: int, before: int | None, limit: int, backwards: bool) -> Page:
         """See ``Backend.read_stream``."""
-        page = _Page(limit, self._bytes_max)
+        page = _Page(self._event_of, limit, self._bytes_max)
         name = "read_stream_backwards" if backwards else "read_stream"
         await self._fill(page, name, after, END if before is None else before, stream.encode())
         return Page(page.events, page.events[-1].version if page.events else after, page.full)
 
     async def read_all(self, query: Query | None, after: int, before: int | None, limit: int, backwards: bool) -> Page:
         """See ``Backend.read_all``."""
-        page = _Page(limit, self._bytes_max)
+        page = _Page(self._event_of, limit, self._bytes_max)
         seeks = seeks_of(query) if query is not None and query.items else None
         end = END if before is None else before - 1
         if backwards:
@@ -87,7 +96,7 @@ class Reader:
         if seeks is None:
             await self._fill(page, "read_log" + suffix, after, upto)
             return
-        width = WINDOW if len(seeks) > SEEKS_MAX else END
+        width = WINDOW if len(seeks) > self._seeks_max else END
         while after < upto and not page.full:
             low, high = (max(after, upto - width), upto) if backwards else (after, min(upto, after + width))
             found = -len(page.events)
@@ -110,7 +119,8 @@ class Reader:
 class _Page:
     """A page that fills: at most so many events, and, the last few aside, at most so many bytes."""
 
-    def __init__(self, events_max: int, bytes_max: int) -> None:
+    def __init__(self, event_of: EventOf, events_max: int, bytes_max: int) -> None:
+        self.event_of = event_of
         self.events: list[Event] = []
         self.events_max = events_max
         self._bytes_left = bytes_max
@@ -129,7 +139,7 @@ class _Page:
         size = 0
         async with aclosing(row_chunks(connection, statement, values, CHUNK)) as chunks:
             async for rows in chunks:
-                chunk = [event_of(row) for row in rows]
+                chunk = [self.event_of(row) for row in rows]
                 events += chunk
                 size += size_of(chunk)
                 if size >= self._bytes_left:

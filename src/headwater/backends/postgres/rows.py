@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +11,10 @@ from headwater.backend import StreamInfo, StreamPolicy
 from headwater.events import JSON, Event, category_of, is_json
 from headwater.queries import Branch, Expected, ExpectedVersion, Query
 
-__all__ = ["array_of", "event_of", "expected_number", "faithful", "numbers_of", "seeks_of", "stream_of"]
+__all__ = ["EventOf", "array_of", "event_of", "expected_number", "faithful", "numbers_of", "seeks_of", "stream_of"]
+
+EventOf = Callable[[Sequence[Any]], Event]
+"""From a row of the columns that every reading statement selects."""
 
 _EXPECTED = {Expected.ANY: None, Expected.NO_STREAM: -1, Expected.STREAM_EXISTS: -2}
 

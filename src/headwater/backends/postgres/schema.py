@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -9,11 +10,11 @@ import psycopg
 from psycopg.rows import dict_row
 
 from headwater.backends.postgres.faults import translated
-from headwater.backends.postgres.statements import Statements, filled, names_of, quoted, text_of
+from headwater.backends.postgres.statements import Statements, filled, names_of, quoted, statements_of, text_of
 from headwater.backends.postgres.url import Target, checked_schema
 from headwater.errors import CorruptStore, StoreUnavailable
 
-__all__ = ["SCHEMA_VERSION", "Found", "prepare", "schema_sql"]
+__all__ = ["SCHEMA_VERSION", "Found", "matching", "prepare", "schema_sql"]
 
 SCHEMA_VERSION = 2
 LEAST_SERVER = 140000
@@ -21,7 +22,8 @@ LEAST_SERVER = 140000
 _MOVES = {2: "records_2.sql"}
 """What each later version adds; of each, one file."""
 
-_FUNCTIONS = ("append_1.sql", "horizon_1.sql", "places_1.sql")
+_TABLES = ("tables_1.sql", "keeping_1.sql")
+_FUNCTIONS = ("append_1.sql", "conditions_1.sql", "horizon_1.sql", "places_1.sql", "visible_1.sql")
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -51,14 +53,16 @@ def schema_sql(schema: str = "headwater", partition: int | None = None) -> str:
 def _steps(schema: str, partition: int | None) -> list[str]:
     names = names_of(schema, partition is not None)
     partitioning = "" if partition is None else "PARTITION BY RANGE (position)"
-    tables = filled(text_of("tables_1.sql"), partitioning=partitioning, **names).replace(") ;", ");")
+    tables = [filled(text_of(file), partitioning=partitioning, **names).replace(") ;", ");") for file in _TABLES]
     more = filled(text_of("whole_1.sql" if partition is None else "partitioned_1.sql"), **names)
     functions = [filled(text_of(file), **names) for file in _FUNCTIONS]
-    matches = [
-        filled(text_of("matches_1.sql"), name=name, order=order, **names)
-        for name, order in (("matches_v1", "ASC"), ("matches_backwards_v1", "DESC"))
-    ]
-    return [tables, more, *functions, *matches, *_steps_from(schema, 1)]
+    return [*tables, more, *functions, *matching(names), *_steps_from(schema, 1)]
+
+
+def matching(names: Mapping[str, str]) -> list[str]:
+    """What makes the functions that find events by a query, in either direction."""
+    directions = (("matches_v1", "ASC"), ("matches_backwards_v1", "DESC"))
+    return [filled(text_of("matches_1.sql"), name=name, order=order, **names) for name, order in directions]
 
 
 def _steps_from(schema: str, version: int) -> list[str]:
@@ -131,7 +135,7 @@ async def _make(connection: psycopg.AsyncConnection[Any], target: Target, schema
             raise CorruptStore(
                 target.shown, f"the schema holds something else already ({bad.diag.message_primary})", _OTHER_SCHEMA
             ) from None
-        statements = Statements(target.schema, target.partition is not None)
+        statements = statements_of(target.schema, target.partition is not None)
         await connection.execute(statements["save_meta"], (SCHEMA_VERSION, target.partition))
         if target.partition is not None:
             await connection.execute(statements["make_partitions"], (target.partition,))
@@ -142,7 +146,7 @@ async def _move_forward(connection: psycopg.AsyncConnection[Any], target: Target
 
     Where this role may not, the schema stays as it is: what worked goes on, and what is new says what it needs.
     """
-    statements = Statements(target.schema, False)
+    statements = statements_of(target.schema, False)
     if await _version(connection, statements) >= SCHEMA_VERSION:
         return
     try:
@@ -170,7 +174,7 @@ _OTHER_SCHEMA = "Give the store a schema of its own: ?schema=name."
 
 async def _recognise(connection: psycopg.AsyncConnection[Any], target: Target, durable: bool) -> Found:
     try:
-        cursor = await connection.execute(Statements(target.schema, False)["meta"])
+        cursor = await connection.execute(statements_of(target.schema, False)["meta"])
         row = await cursor.fetchone()
     except psycopg.errors.UndefinedColumn:
         raise CorruptStore(target.shown, "its table meta is not Headwater's", _OTHER_SCHEMA) from None
@@ -188,7 +192,7 @@ async def _recognise(connection: psycopg.AsyncConnection[Any], target: Target, d
 
 
 async def _check_sequence(connection: psycopg.AsyncConnection[Any], target: Target) -> None:
-    cursor = await connection.execute(Statements(target.schema, False)["sequence_is_sound"])
+    cursor = await connection.execute(statements_of(target.schema, False)["sequence_is_sound"])
     if await cursor.fetchone() != (True,):
         raise CorruptStore(
             target.shown,

@@ -9,11 +9,10 @@ import uuid
 import psycopg
 
 from headwater.backend import Appended
-from headwater.backends.postgres.calls import asking, explain, send
+from headwater.backends.postgres.calls import Calls, asking
 from headwater.backends.postgres.connections import Connection, Connections
 from headwater.backends.postgres.faults import Fault, fault_of, translated
 from headwater.backends.postgres.rooms import Rooms
-from headwater.backends.postgres.statements import Statements
 from headwater.backends.postgres.units import REFUSED, Numbers, Unit
 from headwater.backends.postgres.url import Target
 from headwater.errors import AppendConditionFailed, HeadwaterError, OutcomeUnknown, StoreUnavailable
@@ -27,14 +26,11 @@ ATTEMPTS_MAX = 20
 class Settler:
     """Works on one unit at a time, on connections of its own."""
 
-    def __init__(
-        self, connections: Connections, statements: Statements, target: Target, rooms: Rooms | None, *, exclusive: bool
-    ) -> None:
+    def __init__(self, connections: Connections, calls: Calls, target: Target, rooms: Rooms | None) -> None:
         self._connections = connections
-        self._statements = statements
+        self._calls = calls
         self._target = target
         self._rooms = rooms
-        self._exclusive = exclusive
 
     async def refused(self, unit: Unit, numbers: Numbers) -> list[Appended]:
         """The server refused the unit: say why, or give what came of it earlier, or send it again."""
@@ -69,11 +65,11 @@ class Settler:
         results = await self._explained(connection, unit, numbers)
         if results is not None:
             return results
-        (numbers,) = await send(asking(connection), self._statements, [unit], exclusive=self._exclusive)
+        (numbers,) = await self._calls.send(asking(connection), [unit])
         return unit.results(numbers) or await self._explained(connection, unit, numbers)
 
     async def _explained(self, connection: Connection, unit: Unit, numbers: Numbers) -> list[Appended] | None:
-        results = await explain(connection, self._statements, unit)
+        results = await self._calls.explain(connection, unit)
         failed = unit.failed_condition(numbers)
         if results is None and failed is not None:
             raise AppendConditionFailed(*failed)

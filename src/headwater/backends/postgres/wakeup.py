@@ -21,7 +21,7 @@ from headwater.backends.postgres.url import Target
 from headwater.errors import HeadwaterError
 from headwater.waiting import Signal
 
-__all__ = ["LOOK_FIRST", "Wakeup"]
+__all__ = ["LOOK_FIRST", "LOOK_MOST_DEAF", "Wakeup", "channel_of"]
 
 PAUSE_SECONDS = 0.01
 """Between two notifications of one store: so many appends as come in it share the next."""
@@ -38,11 +38,11 @@ LOOK_MOST_DEAF = 0.1
 class Wakeup:
     """Tells of appends and hears of them. Bound to the event loop that it is first used in."""
 
-    def __init__(self, connections: Connections, target: Target, statement: str) -> None:
+    def __init__(self, connections: Connections, target: Target, statement: str, channel: str) -> None:
         self._connections = connections
         self._target = target
         self._statement = statement
-        self._channel = channel_of(target.schema)
+        self._channel = channel
         self._name = uuid.uuid4().hex
         self._signal = Signal()
         self._untold = False

@@ -12,7 +12,7 @@ from tests.unit.backends.postgres.conftest import Connection, Wire
 import headwater as hw
 from headwater.backend import RecordChange
 from headwater.backends.postgres import schema as schemas
-from headwater.backends.postgres.statements import Statements
+from headwater.backends.postgres.statements import statements_of
 
 PART, ABOUT = "consumers/billing/parts/00000", "consumers/billing/about"
 
@@ -24,7 +24,7 @@ async def make_schema_1(admin: Connection, schema: str) -> None:
     assert moves
     for step in schemas._steps(schema, None)[: -len(moves)]:
         await admin.execute(step)
-    await admin.execute(Statements(schema, False)["save_meta"], (1, None))
+    await admin.execute(statements_of(schema, False)["save_meta"], (1, None))
     await admin.execute(
         f"SELECT {schema}.append_one_v1(false, 'loan-173688', -1, gen_random_uuid(), 'A_SUBMITTED',"
         " '{\"amount\": 20000}', NULL, 'applicant:112', NULL)"

@@ -1,5 +1,5 @@
 -- Where events match a query, version 1: for conditions and for read_all. Installed twice, for each direction.
--- Placeholders: `schema`; `name`; `order`, ASC or DESC.
+-- Placeholders: `schema`; `events`, where they are; `key`, the type of a stream there; `name`; `order`, ASC or DESC.
 -- `seeks` is a JSON list; each has one leading key, that an index answers in order of position, and filters:
 --   {"tag", "type"} | {"tag"} | {"stream"} | {"type"} | {"category"} | {} and "types", "tags", "streams", "categories"
 -- Gives, for each seek, its first `most` positions with after < position <= upto. The same position may come twice.
@@ -16,7 +16,7 @@ DECLARE
     top   int8;
 BEGIN
     FOR seek IN SELECT * FROM jsonb_to_recordset(seeks)
-        AS s(tag text, stream text, type text, category text, types text[], tags text[], streams text[],
+        AS s(tag text, stream {key}, type text, category text, types text[], tags text[], streams {key}[],
              categories text[])
     LOOP
         plain := seek.tags IS NULL AND seek.streams IS NULL AND seek.categories IS NULL;
@@ -33,21 +33,21 @@ BEGIN
         ELSIF seek.stream IS NOT NULL THEN
             base := {schema}.version_at_v1(seek.stream, after, NULL);
             top := {schema}.version_at_v1(seek.stream, upto, NULL);
-            RETURN QUERY SELECT e.position FROM {schema}.events e
+            RETURN QUERY SELECT e.position FROM {events} e
                 WHERE e.stream = seek.stream AND e.version > base AND e.version <= top
                   AND (seek.types IS NULL OR e.type = ANY (seek.types))
                 ORDER BY e.version {order} LIMIT most;
         ELSIF seek.type IS NOT NULL THEN
-            RETURN QUERY SELECT e.position FROM {schema}.events e
+            RETURN QUERY SELECT e.position FROM {events} e
                 WHERE e.type = seek.type AND e.position > after AND e.position <= upto
                   AND (seek.categories IS NULL OR e.category = ANY (seek.categories))
                 ORDER BY e.position {order} LIMIT most;
         ELSIF seek.category IS NOT NULL THEN
-            RETURN QUERY SELECT e.position FROM {schema}.events e
+            RETURN QUERY SELECT e.position FROM {events} e
                 WHERE e.category = seek.category AND e.position > after AND e.position <= upto
                 ORDER BY e.position {order} LIMIT most;
         ELSE
-            RETURN QUERY SELECT e.position FROM {schema}.events e
+            RETURN QUERY SELECT e.position FROM {events} e
                 WHERE e.position > after AND e.position <= upto
                 ORDER BY e.position {order} LIMIT most;
         END IF;

@@ -40,50 +40,6 @@ WHERE e.position = (SELECT position FROM {ids} WHERE id = %s::uuid)
 SELECT {columns} FROM {schema}.events AS e
 WHERE e.position IN (SELECT position FROM {ids} WHERE id = ANY (%s::uuid[])) ORDER BY e.position
 
--- name: last_event
--- Of some types, where given.
-SELECT {columns} FROM {schema}.events AS e
-WHERE e.stream = %(stream)s AND e.version < %(before)s AND (%(types)s::text[] IS NULL OR e.type = ANY (%(types)s))
-ORDER BY e.version DESC LIMIT 1
-
--- Pages of events. $1 after, $2 before (exclusive) or upto (inclusive), $3 how many at most; $4 the stream, or the seeks.
-
--- name: read_stream
-SELECT {columns} FROM {schema}.events AS e
-WHERE e.stream = $4 AND e.version > $1 AND e.version < $2
-  AND e.version >= (SELECT {schema}.first_version_v1(head) FROM {schema}.streams AS head WHERE head.name = $4)
-ORDER BY e.version LIMIT $3
-
--- name: read_stream_backwards
-SELECT {columns} FROM {schema}.events AS e
-WHERE e.stream = $4 AND e.version > $1 AND e.version < $2
-  AND e.version >= (SELECT {schema}.first_version_v1(head) FROM {schema}.streams AS head WHERE head.name = $4)
-ORDER BY e.version DESC LIMIT $3
-
--- name: read_log
-SELECT {columns} FROM {schema}.events AS e
-WHERE e.position > $1 AND e.position <= $2
-ORDER BY e.position LIMIT $3
-
--- name: read_log_backwards
-SELECT {columns} FROM {schema}.events AS e
-WHERE e.position > $1 AND e.position <= $2
-ORDER BY e.position DESC LIMIT $3
-
--- name: read_matches
-SELECT {columns} FROM (
-    SELECT DISTINCT place FROM {schema}.matches_v1($4::jsonb, $1, $2, $3) AS place
-    ORDER BY place LIMIT $3
-) AS found JOIN {schema}.events AS e ON e.position = found.place
-ORDER BY e.position
-
--- name: read_matches_backwards
-SELECT {columns} FROM (
-    SELECT DISTINCT place FROM {schema}.matches_backwards_v1($4::jsonb, $1, $2, $3) AS place
-    ORDER BY place DESC LIMIT $3
-) AS found JOIN {schema}.events AS e ON e.position = found.place
-ORDER BY e.position DESC
-
 -- name: stream
 SELECT {stream_columns} FROM {schema}.streams AS head WHERE head.name = %(name)s
 
@@ -113,46 +69,6 @@ UPDATE {schema}.streams
 SET truncate_before = %(truncate_before)s, max_age_us = %(max_age_us)s, max_count = %(max_count)s
 WHERE name = %(name)s AND version > 0 AND state <> 'tombstoned'
 RETURNING version
-
--- name: save_snapshot
-INSERT INTO {schema}.snapshots (name, version, state, content_type, shape, saved_us)
-VALUES (%s, %s, %s, %s, %s, {now_us})
-ON CONFLICT (name) DO UPDATE SET version = excluded.version, state = excluded.state,
-    content_type = excluded.content_type, shape = excluded.shape, saved_us = excluded.saved_us
-
--- name: load_snapshot
-SELECT name, version, state, content_type, shape, saved_us FROM {schema}.snapshots WHERE name = %s
-
--- name: load_snapshots
-SELECT name, version, state, content_type, shape, saved_us FROM {schema}.snapshots WHERE name > %s ORDER BY name LIMIT %s
-
--- name: delete_snapshot
-DELETE FROM {schema}.snapshots WHERE name = %s
-
--- name: scrub_records
--- Writes the table anew, so that nothing of a replaced row stands in the free space of its pages.
-VACUUM FULL {schema}.records
-
--- name: load_records
-SELECT name, value, revision, greatest(0, {now_us} - saved_us) FROM {schema}.records
-WHERE name > %(after)s AND name >= %(low)s AND name < %(high)s ORDER BY name LIMIT %(most)s
-
--- name: records_exist
--- Not in a schema of version 1.
-SELECT to_regclass('{schema}.records') IS NOT NULL
-
--- name: records_named
-SELECT name, value, revision FROM {schema}.records WHERE name = ANY (%s::text[])
-
--- name: save_records
-SELECT {schema}.save_records_v1(%s::text[], %s::bytea[], %s::int8[])
-
--- name: save_checkpoint
-INSERT INTO {schema}.checkpoints (name, position) VALUES (%s, %s)
-ON CONFLICT (name) DO UPDATE SET position = excluded.position, saved_at = now()
-
--- name: load_checkpoint
-SELECT position FROM {schema}.checkpoints WHERE name = %s
 
 -- name: make_partitions
 SELECT {schema}.make_partitions_v1(%s)

@@ -69,23 +69,6 @@ CREATE TABLE {schema}.streams (
     PRIMARY KEY (name)                     -- every append; stream(name); streams() by name, prefix or category
 ) WITH (fillfactor = 80);
 
--- Folded states beside the log. Losing them costs time, never facts.
-CREATE TABLE {schema}.snapshots (
-    name         text COLLATE "C" PRIMARY KEY,
-    version      int8 NOT NULL,
-    state        bytea NOT NULL,
-    content_type text NOT NULL,
-    shape        text NOT NULL,            -- the writer's name for the state's shape
-    saved_us     int8 NOT NULL
-);
-
--- How far each consumer has come.
-CREATE TABLE {schema}.checkpoints (
-    name     text COLLATE "C" PRIMARY KEY,
-    position int8 NOT NULL,
-    saved_at timestamptz NOT NULL DEFAULT now()
-) WITH (fillfactor = 50);
-
 -- Append-only is enforced, not hoped for.
 CREATE FUNCTION {schema}.refuse_change_v1() RETURNS trigger LANGUAGE plpgsql AS $body$
 BEGIN

@@ -25,6 +25,7 @@ BACKENDS = {
     "sqlite": "headwater.backends.sqlite:open",
     "postgresql": "headwater.backends.postgres:open",
     "postgres": "headwater.backends.postgres:open",
+    "marten+postgresql": "headwater.backends.marten:open",
     "dynamodb": "headwater.backends.dynamodb:open",
     "kafka": "headwater.backends.kafka:open",
 }
@@ -35,6 +36,7 @@ Third parties add theirs as an entry point of the group ``headwater.backends``.
 
 _EXTRAS = {
     "headwater.backends.postgres": "postgres",
+    "headwater.backends.marten": "postgres",
     "headwater.backends.dynamodb": "dynamodb",
     "headwater.backends.kafka": "kafka",
     "headwater.personal": "personal",

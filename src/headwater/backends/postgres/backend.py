@@ -79,7 +79,7 @@ class PostgresBackend:
         self._rooms = rooms
         self._appender = GroupingAppender(connections, calls, target, wakeup, rooms)
         self._reader = Reader(connections, gate, statements, reading, limits.page_bytes_max)
-        self._streams = Streams(connections, statements)
+        self._streams = Streams(connections, statements, reading.key_of)
         self._keeping = Keeping(connections, statements)
         self._records = Records(connections, statements, target, exist=records)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any, NamedTuple
 
@@ -33,6 +34,8 @@ class Reading(NamedTuple):
     seeks_max: int = 20
     """From more seeks on, a query is answered window by window: each seek finds a page of its own, of which little is
     used where there are many."""
+    key_of: Callable[[str], str] = str
+    """By what a stream's name is looked for."""
 
 
 class Reader:
@@ -45,23 +48,23 @@ class Reader:
         self._bytes_max = bytes_max  # of a page
         self._gate = gate
         self._statements = statements
-        self._event_of, self._seeks_max = reading
+        self._reading = reading
 
     async def event(self, id: bytes) -> Event | None:
         """See ``Backend.event``."""
         rows = await self._connections.rows(self._statements["event"], (id.hex(),))
-        return self._event_of(rows[0]) if rows else None
+        return self._reading.event_of(rows[0]) if rows else None
 
     async def read_stream(self, stream: str, after: int, before: int | None, limit: int, backwards: bool) -> Page:
         """See ``Backend.read_stream``."""
-        page = _Page(self._event_of, limit, self._bytes_max)
+        page = _Page(self._reading.event_of, limit, self._bytes_max)
         name = "read_stream_backwards" if backwards else "read_stream"
-        await self._fill(page, name, after, END if before is None else before, stream.encode())
+        await self._fill(page, name, after, END if before is None else before, self._reading.key_of(stream).encode())
         return Page(page.events, page.events[-1].version if page.events else after, page.full)
 
     async def read_all(self, query: Query | None, after: int, before: int | None, limit: int, backwards: bool) -> Page:
         """See ``Backend.read_all``."""
-        page = _Page(self._event_of, limit, self._bytes_max)
+        page = _Page(self._reading.event_of, limit, self._bytes_max)
         seeks = seeks_of(query) if query is not None and query.items else None
         end = END if before is None else before - 1
         if backwards:
@@ -96,7 +99,7 @@ class Reader:
         if seeks is None:
             await self._fill(page, "read_log" + suffix, after, upto)
             return
-        width = WINDOW if len(seeks) > self._seeks_max else END
+        width = WINDOW if len(seeks) > self._reading.seeks_max else END
         while after < upto and not page.full:
             low, high = (max(after, upto - width), upto) if backwards else (after, min(upto, after + width))
             found = -len(page.events)

@@ -11,7 +11,17 @@ from headwater.backend import StreamInfo, StreamPolicy
 from headwater.events import JSON, Event, category_of, is_json
 from headwater.queries import Branch, Expected, ExpectedVersion, Query
 
-__all__ = ["EventOf", "array_of", "event_of", "expected_number", "faithful", "numbers_of", "seeks_of", "stream_of"]
+__all__ = [
+    "EventOf",
+    "array_of",
+    "event_of",
+    "expected_number",
+    "faithful",
+    "numbers_of",
+    "seeks_of",
+    "stream_of",
+    "unless_empty",
+]
 
 EventOf = Callable[[Sequence[Any]], Event]
 """From a row of the columns that every reading statement selects."""
@@ -64,6 +74,11 @@ def _quoted(text: bytes) -> bytes:
 def numbers_of(numbers: Iterable[int | None]) -> bytes:
     """PostgreSQL's text form of an array of numbers."""
     return ("{" + ",".join(["NULL" if number is None else str(number) for number in numbers]) + "}").encode()
+
+
+def unless_empty(form: Callable[[Sequence[Any]], bytes], values: Sequence[Any]) -> bytes | None:
+    """PostgreSQL's text form of an array; None, which is less to send, where it would hold nothing."""
+    return None if values.count(None) == len(values) else form(values)
 
 
 def event_of(row: Sequence[Any]) -> Event:

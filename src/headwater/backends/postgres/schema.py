@@ -14,7 +14,7 @@ from headwater.backends.postgres.statements import Statements, filled, names_of,
 from headwater.backends.postgres.url import Target, checked_schema
 from headwater.errors import CorruptStore, StoreUnavailable
 
-__all__ = ["SCHEMA_VERSION", "Found", "matching", "prepare", "schema_sql"]
+__all__ = ["SCHEMA_VERSION", "Found", "checked_server", "matching", "prepare", "schema_sql"]
 
 SCHEMA_VERSION = 2
 LEAST_SERVER = 140000
@@ -23,7 +23,7 @@ _MOVES = {2: "records_2.sql"}
 """What each later version adds; of each, one file."""
 
 _TABLES = ("tables_1.sql", "keeping_1.sql")
-_FUNCTIONS = ("append_1.sql", "conditions_1.sql", "horizon_1.sql", "places_1.sql", "visible_1.sql")
+_FUNCTIONS = ("checks_1.sql", "append_1.sql", "horizon_1.sql", "places_1.sql", "visible_1.sql")
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -101,6 +101,15 @@ async def _look(connection: psycopg.AsyncConnection[Any], target: Target) -> dic
     await cursor.execute(text_of("looking.sql"), (target.schema, f"{quoted(target.schema)}.meta"))
     looked = await cursor.fetchone()
     assert looked is not None
+    checked_server(looked, target)
+    return looked
+
+
+def checked_server(looked: Mapping[str, Any], target: Target) -> None:
+    """Refuse a server that can't keep a store, from what was looked at: version, encoding, role.
+
+    Raises ``StoreUnavailable``.
+    """
     if looked["version_number"] < LEAST_SERVER:
         raise StoreUnavailable(
             f"{target.shown} runs PostgreSQL {looked['version']}", "Headwater needs 14 or later.", transient=False
@@ -113,7 +122,6 @@ async def _look(connection: psycopg.AsyncConnection[Any], target: Target) -> dic
         )
     if looked["standby"]:
         raise StoreUnavailable(f"{target.shown} is a standby", "Name the primary server in the URL.")
-    return looked
 
 
 async def _make(connection: psycopg.AsyncConnection[Any], target: Target, schema_exists: bool) -> None:

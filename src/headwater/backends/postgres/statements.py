@@ -30,9 +30,9 @@ def quoted(name: str) -> str:
 
 
 @cache
-def text_of(file: str) -> str:
-    """The text of an .sql file of this room."""
-    return (files(__package__) / "sql" / file).read_text(encoding="utf-8")
+def text_of(file: str, room: str = __package__) -> str:
+    """The text of an .sql file of this room, or another."""
+    return (files(room) / "sql" / file).read_text(encoding="utf-8")
 
 
 def filled(sql: str, **names: str) -> str:

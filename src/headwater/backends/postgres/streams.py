@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from headwater.appending import check_deletion
@@ -17,13 +18,14 @@ __all__ = ["Streams"]
 class Streams:
     """Reads and writes the table of stream heads."""
 
-    def __init__(self, connections: Connections, statements: Statements) -> None:
+    def __init__(self, connections: Connections, statements: Statements, key_of: Callable[[str], str]) -> None:
         self._connections = connections
         self._statements = statements
+        self._key_of = key_of
 
     async def stream(self, name: str) -> StreamInfo | None:
         """See ``Backend.stream``."""
-        rows = await self._connections.rows(self._statements["stream"], {"name": name})
+        rows = await self._connections.rows(self._statements["stream"], {"name": self._key_of(name)})
         return stream_of(rows[0]) if rows else None
 
     async def streams(self, category: str | None, prefix: str | None, after: str, limit: int) -> list[StreamInfo]:
@@ -45,7 +47,7 @@ class Streams:
     async def set_policy(self, stream: str, policy: StreamPolicy) -> None:
         """See ``Backend.set_policy``."""
         values = {
-            "name": stream,
+            "name": self._key_of(stream),
             "truncate_before": policy.truncate_before,
             "max_age_us": None if policy.max_age is None else policy.max_age // timedelta(microseconds=1),
             "max_count": policy.max_count,
@@ -75,9 +77,9 @@ class Streams:
             if again and present == state:
                 return True  # done before the connection broke
             check_deletion(stream, expected, version, present, tombstone=tombstone)
-            values = {"name": stream, "state": state, "version": version}
+            values = {"name": self._key_of(stream), "state": state, "version": version}
             return bool(await fetched(connection, self._statements["hide_stream"], values))
 
     async def _head(self, connection: Connection, stream: str) -> tuple[int, StreamState]:
-        rows = await fetched(connection, self._statements["lock_head"], {"name": stream})
+        rows = await fetched(connection, self._statements["lock_head"], {"name": self._key_of(stream)})
         return rows[0] if rows else (0, "open")

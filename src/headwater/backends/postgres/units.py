@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
 from headwater.backend import Appended, Write
-from headwater.backends.postgres.rows import array_of, expected_number, faithful, numbers_of, seeks_of
+from headwater.backends.postgres.rows import array_of, expected_number, faithful, numbers_of, seeks_of, unless_empty
 from headwater.events import JSON, EventRecord
 from headwater.queries import AppendCondition
 
@@ -147,7 +147,7 @@ def many_parameters(units: Sequence[Unit], *, exclusive: bool) -> tuple[bytes | 
     return (
         b"t" if exclusive else b"f",
         array_of([None if write.stream is None else write.stream.encode() for write in writes]),
-        _unless_empty(numbers_of, [expected_number(write.expected) for write in writes]),
+        unless_empty(numbers_of, [expected_number(write.expected) for write in writes]),
         numbers_of(sizes),
         _conditions(units),
         numbers_of([index + 1 for index in units[0].turns]) if units[0].kind == "whole" else None,
@@ -155,20 +155,16 @@ def many_parameters(units: Sequence[Unit], *, exclusive: bool) -> tuple[bytes | 
         numbers_of([rank for size in sizes for rank in range(1, size + 1)]),
         ("{" + ",".join([record.id.hex() for record in records]) + "}").encode(),
         array_of([record.type.encode() for record in records]),
-        _unless_empty(array_of, data),
-        _unless_empty(array_of, data_bytes),
-        _unless_empty(array_of, metadata),
-        _unless_empty(array_of, metadata_bytes),
-        _unless_empty(array_of, ["\n".join(record.tags).encode() if record.tags else None for record in records]),
-        _unless_empty(
+        unless_empty(array_of, data),
+        unless_empty(array_of, data_bytes),
+        unless_empty(array_of, metadata),
+        unless_empty(array_of, metadata_bytes),
+        unless_empty(array_of, ["\n".join(record.tags).encode() if record.tags else None for record in records]),
+        unless_empty(
             array_of, [None if record.content_type == JSON else record.content_type.encode() for record in records]
         ),
-        _unless_empty(numbers_of, [record.occurred_us for record in records]),
+        unless_empty(numbers_of, [record.occurred_us for record in records]),
     )
-
-
-def _unless_empty(form: Callable[[Any], bytes], values: Sequence[Any]) -> bytes | None:
-    return None if values.count(None) == len(values) else form(values)
 
 
 def _split(

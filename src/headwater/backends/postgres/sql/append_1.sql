@@ -10,17 +10,6 @@
 -- Keys are (oid of streams, 0) for the gate and (oid of positions, low half of L): no other store in the database has
 -- them. `ignored := f()` instead of PERFORM f(): plpgsql then calls the function without a query around it.
 
--- Whether a stream at `version` is as `expected`: NULL anything, -1 NO_STREAM, -2 STREAM_EXISTS, else the version.
-CREATE OR REPLACE FUNCTION {schema}.fits_v1(expected int8, version int8, state text) RETURNS boolean
-LANGUAGE sql IMMUTABLE AS $body$
-    SELECT state <> 'tombstoned' AND CASE
-        WHEN expected IS NULL THEN true
-        WHEN expected = -1 THEN version = 0 OR state = 'deleted'
-        WHEN expected = -2 THEN version > 0 AND state = 'open'
-        ELSE version = expected
-    END
-$body$;
-
 -- The common case at the least cost: one event with JSON data for one stream. Gives {version, position}, or NULL where
 -- it was refused (the caller asks why). An id that is stored already is a unique violation here: looking for it first
 -- would cost every append what only a retry needs. `tags` is one text, a tag a line.

@@ -1,4 +1,15 @@
--- Append conditions, version 1. Placeholder: `schema`.
+-- What an append is checked by, version 1: expected versions, and conditions. Placeholder: `schema`.
+
+-- Whether a stream at `version` is as `expected`: NULL anything, -1 NO_STREAM, -2 STREAM_EXISTS, else the version.
+CREATE OR REPLACE FUNCTION {schema}.fits_v1(expected int8, version int8, state text) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $body$
+    SELECT state <> 'tombstoned' AND CASE
+        WHEN expected IS NULL THEN true
+        WHEN expected = -1 THEN version = 0 OR state = 'deleted'
+        WHEN expected = -2 THEN version > 0 AND state = 'open'
+        ELSE version = expected
+    END
+$body$;
 
 -- The first condition that fails: {-its number, position of an event that matches it}; NULL where all hold. True only
 -- under the exclusive gate, and only where this statement sees what was committed before the gate opened.

@@ -1,0 +1,115 @@
+"""Up to where Marten's log is settled: nothing will appear at or below that position any more.
+
+Marten draws its numbers from a sequence, and commits later; what fails leaves a hole for ever. So there are two ways:
+
+* The run of numbers without a hole: each is stored, and none is stored twice. Nearly always, that is the whole log.
+* Where a number is missing, its writer may still be at work, or be gone. A writer that draws while it writes holds the
+  sequence's lock, which anybody may see, until it is over. Marten's ``Rich`` mode draws *before* its transaction
+  begins, and holds nothing in between. So a missing number is passed only when (1) it has been missing for
+  ``gap_seconds`` (Marten's daemon waits 3 s too), which is time for such a writer to begin; and (2) then every
+  transaction has ended that has written anything in this database, or drawn a number, by that time.
+
+The order of the steps matters: the highest number drawn first; then, after the pause, who is writing; and rows only
+once all of those are gone, in a statement of their own. Locks go after the commit is visible.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+
+from headwater.backends.marten.url import Target
+from headwater.backends.postgres.connections import Connections
+from headwater.backends.postgres.statements import Statements
+from headwater.errors import CorruptStore, StoreUnavailable
+
+__all__ = ["Settled"]
+
+ROWS = 10_000
+"""Numbers that are looked at by one statement."""
+WATCHES = 4
+"""How many times in ``gap_seconds`` what is missing is taken down: what was by one time is passed together."""
+
+
+class _Watch:
+    """The numbers that were drawn by some moment, and who may still store one of them."""
+
+    def __init__(self, upto: int, since: float) -> None:
+        self.upto = upto
+        self.since = since
+        self.writers: set[str] | None = None
+        """Who was writing after the pause, and is not over yet; None before that."""
+
+
+class Settled:
+    """See ``headwater.backends.postgres.gate.Horizon``."""
+
+    def __init__(self, connections: Connections, statements: Statements, target: Target, known: int) -> None:
+        self.known = known
+        self._connections = connections
+        self._statements = statements
+        self._target = target
+        self._watches: deque[_Watch] = deque()
+        self._asking = asyncio.Lock()
+
+    async def horizon(self) -> int:
+        """See ``Horizon.horizon``."""
+        async with self._asking:
+            drawn = await self._walk()
+            while drawn > self.known and await self._pass_over():
+                drawn = await self._walk()
+            self._watch(drawn)
+        return self.known
+
+    async def _walk(self) -> int:
+        """Follow the run of numbers from what is known to its end. Gives the highest number that anybody has drawn.
+
+        A long run is left where a watch that is under way will pass over all of it soon.
+        """
+        while True:
+            ((end, rows, top, drawn),) = await self._connections.rows(
+                self._statements["run"], {"after": self.known, "most": ROWS}
+            )
+            self._check(drawn, top)
+            self.known = max(self.known, end)
+            if rows < ROWS or end < top:
+                return int(drawn)
+            if not self._watches:
+                self._watch(drawn)
+            await self._pass_over()
+
+    def _check(self, drawn: int, top: int) -> None:
+        if max(drawn, top) < self.known:
+            raise CorruptStore(
+                self._target.server.shown,
+                f"its sequence is at {drawn}, but readers have been at {self.known}",
+                "Was the database restored, or the sequence reset? Set it above every number that was ever drawn, and "
+                "open the store with another own=.",
+            )
+
+    def _watch(self, drawn: int) -> None:
+        """Take down what is missing, where something is."""
+        while self._watches and self._watches[0].upto <= self.known:
+            self._watches.popleft()
+        now = asyncio.get_running_loop().time()
+        pause = self._target.gap_seconds / WATCHES
+        if drawn > self.known and (not self._watches or now - self._watches[-1].since >= pause):
+            self._watches.append(_Watch(drawn, now))
+
+    async def _pass_over(self) -> bool:
+        """Pass the missing numbers of the oldest watch, where nobody can store one any more."""
+        now = asyncio.get_running_loop().time()
+        if not self._watches or now - self._watches[0].since < self._target.gap_seconds:
+            return False
+        watch = self._watches[0]
+        writers = {row[0] for row in await self._connections.rows(self._statements["writers"])}
+        watch.writers = writers if watch.writers is None else watch.writers & writers
+        if watch.writers:
+            return False
+        self._watches.popleft()
+        if watch.upto > self.known:
+            with suppress(StoreUnavailable):  # only a note: where this role may not write, the next opener looks again
+                await self._connections.rows(self._statements["pass_over"], {"after": self.known, "upto": watch.upto})
+            self.known = watch.upto
+        return True

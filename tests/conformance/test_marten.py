@@ -1,0 +1,78 @@
+"""The promises, kept in the tables of a Marten application: by the defaults of Marten 9, and by what others may have."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from headwater.events import NewEvent
+from headwater.store import EventStore
+from headwater.testing.conformance import Conformance
+from headwater.testing.conformance.append import AppendPromises
+from headwater.testing.conformance.concurrency import ConcurrencyPromises
+from headwater.testing.conformance.conditions import ConditionPromises
+from headwater.testing.conformance.histories import RandomHistories
+from headwater.testing.conformance.hostile import HostileInput
+from headwater.testing.conformance.idempotency import IdempotencyPromises
+from headwater.testing.conformance.lifecycle import LifecyclePromises
+from headwater.testing.conformance.order import OrderPromises
+from headwater.testing.conformance.queries import QueryPromises
+from headwater.testing.conformance.read import ReadPromises
+from headwater.testing.conformance.streams import StreamListing
+from headwater.testing.consuming import RollBack
+from tests.services.marten import MakeSchema, MartenSchema
+
+
+def url_of(application: MartenSchema, **more: str) -> str:
+    """The store's URL, with appends of everything. Nobody draws numbers outside of a transaction here: gap=0."""
+    address = "marten+" + application.conninfo
+    said = {"schema": application.schema, "append": "yes", "gap": "0", **more}
+    return address + ("&" if "?" in address else "?") + "&".join(f"{name}={value}" for name, value in said.items())
+
+
+class TestMarten(Conformance):
+    home = "Marten"
+
+    @pytest.fixture
+    def store_url(self, marten_schema: MakeSchema) -> str:
+        return url_of(marten_schema(identity="string"))
+
+    @pytest.fixture
+    def roll_back(self, postgres_url: str) -> RollBack:
+        import psycopg
+
+        async def roll_back(store: EventStore, stream: str, events: list[NewEvent]) -> None:
+            async with await psycopg.AsyncConnection.connect(postgres_url) as connection:
+                await store.bind(connection).append(stream, events)
+                await asyncio.sleep(0.005)  # while others commit above it
+                await connection.rollback()
+
+        return roll_back
+
+
+class TestOneTenantOfMany(
+    AppendPromises,
+    IdempotencyPromises,
+    ReadPromises,
+    StreamListing,
+    QueryPromises,
+    ConditionPromises,
+    OrderPromises,
+    LifecyclePromises,
+    HostileInput,
+    ConcurrencyPromises,
+    RandomHistories,
+):
+    """All columns that an application may have, and camel case."""
+
+    @pytest.fixture
+    def store_url(self, marten_schema: MakeSchema) -> str:
+        application = marten_schema(
+            identity="string",
+            conjoined=True,
+            metadata=("causation", "correlation", "headers", "user_name"),
+            unique_ids=True,
+            by_type=True,
+        )
+        return url_of(application, tenant="north", json="camel", naming="alias")

@@ -1,0 +1,69 @@
+"""A Marten application on the PostgreSQL of the tests. No .NET is needed.
+
+The schema is ``compatible_sql``'s; ``DotNet`` (``marten_dotnet``) does what Marten does, statement by statement, and
+``traffic`` (``marten_traffic``) is a busy day of it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import pytest
+
+if TYPE_CHECKING:  # the rest of the tests runs without psycopg
+    from headwater.backends.marten.compatible import Options
+    from tests.services.marten_dotnet import DotNet
+
+__all__ = ["MakeSchema", "MartenSchema", "marten_schema"]
+
+
+class MartenSchema(NamedTuple):
+    """The event schema of an application."""
+
+    schema: str
+    conninfo: str
+    options: Options
+
+    def dotnet(self, tenant: str = "*DEFAULT*") -> DotNet:
+        """The application. Open it with ``async with``."""
+        from tests.services.marten_dotnet import DotNet
+
+        return DotNet(self.conninfo, self.options, tenant)
+
+
+class MakeSchema(Protocol):
+    """Takes the fields of ``Options`` but ``schema``."""
+
+    def __call__(self, **fields: Any) -> MartenSchema: ...
+
+
+@pytest.fixture
+def marten_schema(postgres_url: str) -> Iterator[MakeSchema]:
+    """Makes schemas. After the test they are dropped, and those that Headwater keeps beside them."""
+    import psycopg
+
+    from headwater.backends.marten.compatible import Options, compatible_sql
+
+    made: list[str] = []
+
+    def make(**fields: Any) -> MartenSchema:
+        options = Options(schema=f"mt_{uuid.uuid4().hex[:16]}", **fields)
+        made.append(options.schema)
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(compatible_sql(options))
+        return MartenSchema(options.schema, postgres_url, options)
+
+    yield make
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("SET client_min_messages = warning; SET lock_timeout = '20s'")
+        for name in made:
+            found = connection.execute(
+                """SELECT nspname FROM pg_namespace
+                   WHERE nspname = %(name)s OR starts_with(nspname::text, 'headwater_' || %(name)s)
+                       OR starts_with(nspname::text, %(name)s || '_headwater')""",
+                {"name": name},
+            )
+            for (schema,) in found.fetchall():
+                connection.execute(f'DROP SCHEMA "{schema}" CASCADE')

@@ -45,7 +45,7 @@ class MartenBackend(PostgresBackend):
             found.identity,
             _capabilities(found),
             statements,
-            Settled(connections, statements, target, found.settled),
+            Settled(connections, statements, target),
             MartenCalls(statements, self._names, target),
             Reading(rows.event_of, seeks_max=0, key_of=self._names.key),
             Wakeup(connections, target.server, statements["tell"], CHANNEL),

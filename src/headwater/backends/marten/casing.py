@@ -18,8 +18,9 @@ JsonCasing = Literal["pascal", "camel", "as-is"]
 
 CASINGS: tuple[JsonCasing, ...] = ("pascal", "camel", "as-is")
 
-_TEXT = re.compile(rb'"((?:[^"\\]|\\.)*)"(\s*:)?', re.DOTALL)
-"""A text of a JSON document, and the colon behind it where it is a name. Nothing else holds a quotation mark."""
+_TEXT = re.compile(rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"(\s*:)?', re.DOTALL)
+"""A text of a JSON document, and the colon behind it where it is a name. Nothing else holds a quotation mark.
+(Possessive: what was matched is not given back, so a long text takes no memory to go back in.)"""
 _SNAKE = re.compile(r"[a-z][a-z0-9]*(?:_[a-z][a-z0-9]*)*")
 _PASCAL = re.compile(r"(?:[A-Z][a-z0-9]*)+")
 _CAMEL = re.compile(r"[a-z][a-z0-9]*(?:[A-Z][a-z0-9]*)+")

@@ -29,8 +29,6 @@ class Found(msgspec.Struct, frozen=True):
     shape: Shape
     identity: str
     durable: bool
-    settled: int
-    """A position up to which the log is settled."""
 
 
 async def prepare(target: Target) -> Found:
@@ -47,7 +45,7 @@ async def prepare(target: Target) -> Found:
                 await _make(connection, target, shape, statements)
             identity = await _recognise(connection, target, statements)
             await _refresh(connection, target, shape, statements)
-            return Found(shape, identity, bool(looked["fsync"]), await _one(connection, statements["settled"]))
+            return Found(shape, identity, bool(looked["fsync"]))
     except psycopg.Error as error:
         raise translated(error, target.server) from error
 

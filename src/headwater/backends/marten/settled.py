@@ -17,12 +17,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import suppress
 
 from headwater.backends.marten.url import Target
 from headwater.backends.postgres.connections import Connections
 from headwater.backends.postgres.statements import Statements
-from headwater.errors import CorruptStore, StoreUnavailable
+from headwater.errors import CorruptStore
 
 __all__ = ["Settled"]
 
@@ -30,6 +29,8 @@ ROWS = 10_000
 """Numbers that are looked at by one statement."""
 WATCHES = 4
 """How many times in ``gap_seconds`` what is missing is taken down: what was by one time is passed together."""
+
+WATCHES_MAX = 16
 
 
 class _Watch:
@@ -45,8 +46,8 @@ class _Watch:
 class Settled:
     """See ``headwater.backends.postgres.gate.Horizon``."""
 
-    def __init__(self, connections: Connections, statements: Statements, target: Target, known: int) -> None:
-        self.known = known
+    def __init__(self, connections: Connections, statements: Statements, target: Target) -> None:
+        self.known = 0
         self._connections = connections
         self._statements = statements
         self._target = target
@@ -56,11 +57,10 @@ class Settled:
     async def horizon(self) -> int:
         """See ``Horizon.horizon``."""
         async with self._asking:
-            drawn = await self._walk()
-            while drawn > self.known and await self._pass_over():
-                drawn = await self._walk()
-            self._watch(drawn)
-        return self.known
+            while True:
+                self._watch(await self._walk())
+                if not await self._pass_over():
+                    return self.known
 
     async def _walk(self) -> int:
         """Follow the run of numbers from what is known to its end. Gives the highest number that anybody has drawn.
@@ -94,8 +94,11 @@ class Settled:
             self._watches.popleft()
         now = asyncio.get_running_loop().time()
         pause = self._target.gap_seconds / WATCHES
-        if drawn > self.known and (not self._watches or now - self._watches[-1].since >= pause):
-            self._watches.append(_Watch(drawn, now))
+        if drawn <= self.known or (self._watches and now - self._watches[-1].since < pause):
+            return
+        if len(self._watches) == WATCHES_MAX:  # while a writer takes long
+            self._watches.pop()
+        self._watches.append(_Watch(drawn, now))
 
     async def _pass_over(self) -> bool:
         """Pass the missing numbers of the oldest watch, where nobody can store one any more."""
@@ -109,7 +112,7 @@ class Settled:
             return False
         self._watches.popleft()
         if watch.upto > self.known:
-            with suppress(StoreUnavailable):  # only a note: where this role may not write, the next opener looks again
-                await self._connections.rows(self._statements["pass_over"], {"after": self.known, "upto": watch.upto})
+            # Said before anything is read behind it, so that no other process ever is of another opinion.
+            await self._connections.rows(self._statements["pass_over"], {"after": self.known, "upto": watch.upto})
             self.known = watch.upto
         return True

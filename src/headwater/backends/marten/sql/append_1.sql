@@ -4,11 +4,10 @@
 -- always with a time (the column's default is a constant, and that function's may be off by the session's time zone).
 --
 -- The rows of the streams are locked first, in order of their ids. So whether versions fit is known before a number is
--- drawn, and a refusal leaves no gap for readers to puzzle over. (FOR NO KEY UPDATE is what Marten's own UPDATE takes. FOR
--- UPDATE would also hold up its writers' look at the foreign key, after they have stored their event: they would wait for
--- us, and we for them.)
--- A writer of Marten's that locks no row first may all the same have stored the version that we are about to store, and
--- wait for our lock: so nobody is waited for long once the locks are held. What was done is undone then, locks and all,
+-- drawn, and a refusal leaves no gap for readers to puzzle over. (FOR UPDATE, not FOR NO KEY UPDATE: a writer of Marten's
+-- that has stored an event, and is yet to move its stream, holds the stream's row by the foreign key. So we wait for it.)
+-- A writer of Marten's that has read the stream's version, but locks no row, may all the same store the version that we are
+-- about to store, and wait for our lock: so nobody is waited for long once the locks are held. What was done is undone then, locks and all,
 -- and done again; with the same numbers, where no event of these streams came in between.
 -- A condition by query must see all that is committed, and nothing may be stored until it is judged: it takes a lock
 -- that lets Marten's writers finish and new ones wait.
@@ -68,7 +67,7 @@ BEGIN
                 FROM {marten}.mt_streams AS s LEFT JOIN {schema}.policies AS p ON p.stream = s.id
                 WHERE s.id = ANY (keys)
 [conjoined]                  AND s.tenant_id = {tenant}
-                ORDER BY s.id FOR NO KEY UPDATE OF s
+                ORDER BY s.id FOR UPDATE OF s
             LOOP
                 w := array_position(keys, head.id::{key});
                 found_[w] := true;
@@ -224,7 +223,7 @@ DECLARE
 BEGIN
     SELECT s.version INTO present FROM {marten}.mt_streams AS s WHERE s.id = stream
 [conjoined]        AND s.tenant_id = {tenant}
-        FOR NO KEY UPDATE;
+        FOR UPDATE;
     IF coalesce(present, 0) <> version THEN
         RETURN NULL;
     END IF;

@@ -3,13 +3,17 @@
 -- that show Marten's tables as ours; {ids}, the events' ids.
 
 -- name: run
--- The end of the run of numbers without a hole from `after` on, how many rows were looked at, the highest of them, and the
--- highest number that anybody has drawn.
-SELECT coalesce(max(next.seq_id) FILTER (WHERE next.seq_id = %(after)s + next.rank), %(after)s), count(*),
-    coalesce(max(next.seq_id), %(after)s),
+-- Where the log is known to be settled, here (`after`) or by anybody; the end of the run of numbers without a hole from
+-- there on; how many rows were looked at, and the highest of them; the highest number that anybody has drawn.
+SELECT coalesce(max(next.seq_id) FILTER (WHERE next.seq_id = start.after + next.rank), start.after), count(next.seq_id),
+    coalesce(max(next.seq_id), start.after),
     (SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM {marten}.mt_events_sequence)
-FROM (SELECT seq_id, row_number() OVER (ORDER BY seq_id) AS rank FROM {marten}.mt_events
-      WHERE seq_id > %(after)s ORDER BY seq_id LIMIT %(most)s) AS next
+FROM (SELECT greatest(%(after)s, (SELECT max(upto) FROM {schema}.settled)) AS after) AS start
+LEFT JOIN LATERAL (
+    SELECT seq_id, row_number() OVER (ORDER BY seq_id) AS rank FROM {marten}.mt_events
+    WHERE seq_id > start.after ORDER BY seq_id LIMIT %(most)s
+) AS next ON true
+GROUP BY start.after
 
 -- name: writers
 -- The transactions that have written something in this database, or drawn a number, and are not over yet. A sequence's lock
@@ -34,9 +38,6 @@ WITH stored AS (
     ON CONFLICT DO NOTHING
 )
 INSERT INTO {schema}.settled (upto) VALUES (%(upto)s) ON CONFLICT DO NOTHING
-
--- name: settled
-SELECT coalesce(max(upto), 0) FROM {schema}.settled
 
 -- name: late
 -- Events that were stored under numbers that readers had passed over.

@@ -12,7 +12,7 @@
     (extract(epoch FROM s.timestamp) * 1000000)::int8 AS last_us
 FROM {marten}.mt_streams AS s
 LEFT JOIN {schema}.policies AS p ON p.stream = s.id
-WHERE true
+WHERE (s.version > 0 OR s.is_archived)  -- not the one that Marten keeps tombstones in
 [string]    AND NOT starts_with(s.id, 'headwater.event-')
 [guid]    AND s.type IS DISTINCT FROM 'headwater.event'
 [conjoined]    AND s.tenant_id = {tenant}

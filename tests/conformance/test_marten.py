@@ -1,4 +1,4 @@
-"""The promises, kept in the tables of a Marten application: by the defaults of Marten 9, and by what others may have."""
+"""The promises, kept in a Marten application's tables: by the defaults of Marten 9, and by what others may have."""
 
 from __future__ import annotations
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from headwater.backend import Appended, Appender, Capabilities, Page, StreamInfo, StreamPolicy, Write
+from headwater.backend import Appended, Appender, Capabilities, Examined, Page, StreamInfo, StreamPolicy, Write
 from headwater.backends.marten.calls import MartenCalls, query_there
+from headwater.backends.marten.examining import examined
 from headwater.backends.marten.layout import statements_for
 from headwater.backends.marten.names import Names
 from headwater.backends.marten.preparing import MartenBound, Preparer, not_allowed
@@ -16,6 +17,7 @@ from headwater.backends.marten.settled import Settled
 from headwater.backends.marten.url import Target
 from headwater.backends.postgres.backend import PostgresBackend
 from headwater.backends.postgres.connections import Connections
+from headwater.backends.postgres.examining import Examination
 from headwater.backends.postgres.reader import Reading
 from headwater.backends.postgres.wakeup import Wakeup
 from headwater.errors import InvalidEvent
@@ -84,6 +86,10 @@ class MartenBackend(PostgresBackend):
         if tombstone and not self._marten.appends:
             raise not_allowed("archiving a stream (which is what a tombstone is there)", "append=yes")
         await super().delete_stream(stream, expected, tombstone)
+
+    async def examine(self) -> list[Examined]:
+        looking = Examination(self._connections, self._statements, self._target, CHANNEL)
+        return await examined(looking, self._connections, self._statements, self._marten, self._shape)
 
     async def _check_name(self, stream: str) -> None:
         """Refuse a name under which there can be no stream, or whose GUID is another stream's."""

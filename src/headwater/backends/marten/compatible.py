@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from importlib.resources import files
 from typing import Literal
 
 import msgspec
 
+from headwater.backends.marten.layout import sql_for
 from headwater.backends.postgres.statements import filled, quoted
 from headwater.backends.postgres.url import checked_schema
 from headwater.errors import BadUrl, InvalidEvent
@@ -18,7 +17,6 @@ __all__ = ["Options", "compatible_sql"]
 METADATA = ("causation", "correlation", "headers", "user_name")
 
 _FILES = ("compatible.sql", "compatible_functions.sql")
-_ONLY = re.compile(r"\[(\w+)\]")
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,8 +52,8 @@ def compatible_sql(options: Options) -> str:
         "id": "uuid" if options.identity == "guid" else "varchar",
         "int": "bigint" if options.version == 9 else "int",
     }
-    kinds = set(_kinds(options))
-    return "\n\n".join(filled(_for_kinds(_text_of(file), kinds), **names).strip() for file in _FILES) + "\n"
+    kinds = list(_kinds(options))
+    return "\n\n".join(filled(sql_for(kinds, file), **names).strip() for file in _FILES) + "\n"
 
 
 def _kinds(options: Options) -> Iterator[str]:
@@ -67,18 +65,3 @@ def _kinds(options: Options) -> Iterator[str]:
         yield "unique_ids"
     if options.by_type:
         yield "by_type"
-
-
-def _for_kinds(text: str, kinds: set[str]) -> str:
-    kept = []
-    for line in text.splitlines():
-        only = _ONLY.match(line)
-        if only is None:
-            kept.append(line)
-        elif only[1] in kinds:
-            kept.append(line[only.end() :])
-    return "\n".join(kept)
-
-
-def _text_of(file: str) -> str:
-    return (files(__package__) / "sql" / file).read_text(encoding="utf-8")

@@ -173,7 +173,9 @@ class PostgresBackend:
         return await self._records.scrub()
 
     async def examine(self) -> list[Examined]:
-        return await Examination(self._connections, self._statements, self._target).all()
+        return await Examination(
+            self._connections, self._statements, self._target, channel_of(self._target.schema)
+        ).all()
 
     async def close(self) -> None:
         await self._appender.close()

@@ -12,7 +12,7 @@ from headwater.backend import Examined
 from headwater.backends.postgres.connections import Connections
 from headwater.backends.postgres.statements import Statements
 from headwater.backends.postgres.url import Target
-from headwater.backends.postgres.wakeup import LOOK_MOST_DEAF, channel_of
+from headwater.backends.postgres.wakeup import LOOK_MOST_DEAF
 
 __all__ = ["Examination"]
 
@@ -29,16 +29,18 @@ OLDEST = 14
 class Examination:
     """Looks at the server once."""
 
-    def __init__(self, connections: Connections, statements: Statements, target: Target) -> None:
+    def __init__(self, connections: Connections, statements: Statements, target: Target, channel: str) -> None:
         self._connections = connections
         self._statements = statements
         self._target = target
+        self._channel = channel
 
     async def all(self) -> list[Examined]:
         """Everything, in a fixed order."""
-        return [*await self._server(), *await self._guards(), *await self._horizon(), await self._notifications()]
+        return [*await self.server(), *await self._guards(), *await self._horizon(), await self.notifications()]
 
-    async def _server(self) -> list[Examined]:
+    async def server(self) -> list[Examined]:
+        """The server: version, durability, role, room for connections, clock, vacuum."""
         before = time.time()
         ((version, fsync, pages, commit, standbys, recovering, most, used, clock, age),) = await self._connections.rows(
             self._statements["server"]
@@ -84,7 +86,7 @@ class Examination:
             for pid, name, state, seconds, query in slow
         ]
 
-    async def _notifications(self) -> Examined:
+    async def notifications(self) -> Examined:
         """Whether a NOTIFY arrives by this URL. A pooler between may swallow it."""
         heard = await self._hears()
         if heard:
@@ -97,11 +99,10 @@ class Examination:
         )
 
     async def _hears(self) -> bool:
-        channel = channel_of(self._target.schema)
         try:
             async with await psycopg.AsyncConnection.connect(self._target.conninfo, autocommit=True) as connection:
-                await connection.execute(SQL("LISTEN {}").format(Identifier(channel)))
-                await self._connections.rows(self._statements["tell"], (channel, "doctor"))
+                await connection.execute(SQL("LISTEN {}").format(Identifier(self._channel)))
+                await self._connections.rows(self._statements["tell"], (self._channel, "doctor"))
                 async with asyncio.timeout(NOTIFY_SECONDS):
                     async for _ in connection.notifies():
                         return True

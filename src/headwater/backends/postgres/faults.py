@@ -52,6 +52,7 @@ _REMEDIES: dict[str, tuple[str, bool]] = {
     "57014": ("Raise statement_timeout for this role.", True),
     "42P01": ("Was the schema dropped while the store was open? Open the store again.", False),
     "42883": ("Was the schema dropped while the store was open? Open the store again.", False),
+    "HW004": ("Let the transaction that holds them end, and append again: nothing was written.", True),
     "HW002": ("Use a READ COMMITTED transaction (PostgreSQL's default) for conditions.", False),
 }
 

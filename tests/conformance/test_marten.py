@@ -21,14 +21,7 @@ from headwater.testing.conformance.queries import QueryPromises
 from headwater.testing.conformance.read import ReadPromises
 from headwater.testing.conformance.streams import StreamListing
 from headwater.testing.consuming import RollBack
-from tests.services.marten import MakeSchema, MartenSchema
-
-
-def url_of(application: MartenSchema, **more: str) -> str:
-    """The store's URL, with appends of everything. Nobody draws numbers outside of a transaction here: gap=0."""
-    address = "marten+" + application.conninfo
-    said = {"schema": application.schema, "append": "yes", "gap": "0", **more}
-    return address + ("&" if "?" in address else "?") + "&".join(f"{name}={value}" for name, value in said.items())
+from tests.services.marten import MakeSchema
 
 
 class TestMarten(Conformance):
@@ -36,7 +29,7 @@ class TestMarten(Conformance):
 
     @pytest.fixture
     def store_url(self, marten_schema: MakeSchema) -> str:
-        return url_of(marten_schema(identity="string"))
+        return marten_schema(identity="string").url()
 
     @pytest.fixture
     def roll_back(self, postgres_url: str) -> RollBack:
@@ -75,4 +68,4 @@ class TestOneTenantOfMany(
             unique_ids=True,
             by_type=True,
         )
-        return url_of(application, tenant="north", json="camel", naming="alias")
+        return application.url(tenant="north", json="camel", naming="alias")

@@ -26,6 +26,12 @@ class MartenSchema(NamedTuple):
     conninfo: str
     options: Options
 
+    def url(self, **more: str) -> str:
+        """Of the store, with appends of everything. Nobody draws numbers outside of a transaction: gap=0."""
+        said = {"schema": self.schema, "append": "yes", "gap": "0", **more}
+        joint = "&" if "?" in self.conninfo else "?"
+        return f"marten+{self.conninfo}{joint}" + "&".join(f"{name}={value}" for name, value in said.items())
+
     def dotnet(self, tenant: str = "*DEFAULT*") -> DotNet:
         """The application. Open it with ``async with``."""
         from tests.services.marten_dotnet import DotNet

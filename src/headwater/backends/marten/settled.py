@@ -25,7 +25,7 @@ from time import monotonic
 from headwater.backends.marten.url import Target
 from headwater.backends.postgres.connections import Connections
 from headwater.backends.postgres.statements import Statements
-from headwater.errors import CorruptStore
+from headwater.errors import CorruptStore, StoreUnavailable
 
 __all__ = ["Settled"]
 
@@ -93,7 +93,7 @@ class Settled:
             ((end, rows, top, drawn),) = await self._connections.rows(
                 self._statements["run"], {"after": self.known, "most": ROWS}
             )
-            self._check(drawn, top)
+            self._check(drawn, rows)
             self.known = max(self.known, end)
             if rows < ROWS or end < top:
                 return int(drawn)
@@ -101,8 +101,8 @@ class Settled:
                 self._watch(drawn)
             await self._pass_over()
 
-    def _check(self, drawn: int, top: int) -> None:
-        if max(drawn, top) < self.known:
+    def _check(self, drawn: int, rows_above: int) -> None:
+        if drawn < self.known and not rows_above:
             raise CorruptStore(
                 self._target.server.shown,
                 f"its sequence is at {drawn}, but readers have been at {self.known}",
@@ -134,12 +134,20 @@ class Settled:
             return False
         upto = over[-1].upto
         if upto > self.known:
-            # Said before anything is read behind it, so that no other process ever is of another opinion.
-            await self._connections.rows(self._statements["pass_over"], {"after": self.known, "upto": upto})
+            await self._note(upto)
             self.known = upto
         while self._watches and self._watches[0].upto <= upto:
             self._watches.popleft()
         return True
+
+    async def _note(self, upto: int) -> None:
+        """Say it before anything is read behind it, so that no other process is of another opinion. A role that may
+        only read keeps it to itself."""
+        try:
+            await self._connections.rows(self._statements["pass_over"], {"after": self.known, "upto": upto})
+        except StoreUnavailable as error:
+            if error.transient:
+                raise
 
     async def _writers(self) -> set[str]:
         """The transactions that may have drawn a number, or are about to store one."""

@@ -70,7 +70,8 @@ def connect(
     """Open the store at ``url``; made where it does not exist yet.
 
     ``memory:``, ``sqlite:///file.db`` (``sqlite:////absolute/file.db``), ``postgresql://user@host/database?schema=name``,
-    ``dynamodb://table?region=name``, ``kafka://host:9092/name?index=file.db``.
+    ``marten+postgresql://user@host/database?schema=name``, ``dynamodb://table?region=name``,
+    ``kafka://host:9092/name?index=file.db``.
 
     Arguments:
         limits: the bounds on what one call may carry.

@@ -6,8 +6,11 @@ The schema is ``compatible_sql``'s; ``DotNet`` (``marten_dotnet``) does what Mar
 
 from __future__ import annotations
 
+import os
+import re
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pytest
@@ -45,6 +48,16 @@ class MakeSchema(Protocol):
     def __call__(self, **fields: Any) -> MartenSchema: ...
 
 
+def _applications_own(schema: str) -> str | None:
+    """What a real application has written of its schema (``db-dump``): ``HEADWATER_MARTEN_SQL`` names the file, and
+    ``HEADWATER_MARTEN_SCHEMA`` the schema in it. The options that a test asks for are then the application's."""
+    file = os.environ.get("HEADWATER_MARTEN_SQL")
+    if not file:
+        return None
+    name = re.escape(os.environ.get("HEADWATER_MARTEN_SCHEMA", "public"))
+    return f"CREATE SCHEMA IF NOT EXISTS {schema};\n" + re.sub(rf"\b{name}\b", schema, Path(file).read_text())
+
+
 @pytest.fixture
 def marten_schema(postgres_url: str) -> Iterator[MakeSchema]:
     """Makes schemas. After the test they are dropped, and those that Headwater keeps beside them."""
@@ -57,8 +70,9 @@ def marten_schema(postgres_url: str) -> Iterator[MakeSchema]:
     def make(**fields: Any) -> MartenSchema:
         options = Options(schema=f"mt_{uuid.uuid4().hex[:16]}", **fields)
         made.append(options.schema)
+        sql = _applications_own(options.schema) or compatible_sql(options)
         with psycopg.connect(postgres_url, autocommit=True) as connection:
-            connection.execute(compatible_sql(options))
+            connection.execute(sql.encode())
         return MartenSchema(options.schema, postgres_url, options)
 
     yield make

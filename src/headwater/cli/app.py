@@ -55,7 +55,8 @@ def headwater_command(
     """Headwater, the event store for Python.
 
     A store is named by its URL: `sqlite:///loans.db` (a file here), `sqlite:////var/lib/loans.db` (an absolute path),
-    `postgresql://user@localhost/database?schema=name` or `dynamodb://table?region=name`. Start with `headwater demo`.
+    `postgresql://user@localhost/database?schema=name`, `marten+postgresql://…`, `dynamodb://table?region=name` or
+    `kafka://host:9092/name?index=file.db`. Start with `headwater demo`.
     """
 
 

@@ -18,9 +18,10 @@ JsonCasing = Literal["pascal", "camel", "as-is"]
 
 CASINGS: tuple[JsonCasing, ...] = ("pascal", "camel", "as-is")
 
-_TEXT = re.compile(rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"(\s*:)?', re.DOTALL)
-"""A text of a JSON document, and the colon behind it where it is a name. Nothing else holds a quotation mark.
-(Possessive: what was matched is not given back, so a long text takes no memory to go back in.)"""
+_NAME = re.compile(rb'("(?<!\\")[A-Za-z][A-Za-z0-9_]*+"\s*+:)')
+"""A name of a JSON document that might be one to change, and the colon behind it. It is no part of a text: a quotation
+mark in one has a backslash before it, and behind the end of one stands no letter. (Possessive: what was matched is not
+given back. The mark comes before what looks behind it: that is five times as fast in a long text.)"""
 _SNAKE = re.compile(r"[a-z][a-z0-9]*(?:_[a-z][a-z0-9]*)*")
 _PASCAL = re.compile(r"(?:[A-Z][a-z0-9]*)+")
 _CAMEL = re.compile(r"[a-z][a-z0-9]*(?:[A-Z][a-z0-9]*)+")
@@ -45,11 +46,9 @@ class Casing:
 
 
 def _renamed(data: bytes, rename: Rename) -> bytes:
-    def replacement(match: re.Match[bytes]) -> bytes:
-        colon = match[2]
-        return match[0] if colon is None else b'"%b"%b' % (rename(match[1]), colon)
-
-    return _TEXT.sub(replacement, data)
+    parts = _NAME.split(data)
+    parts[1::2] = map(rename, parts[1::2])
+    return b"".join(parts)
 
 
 def _to_pascal(text: str) -> str:
@@ -74,13 +73,14 @@ def _to_snake(text: str) -> str:
 
 
 def _on_bytes(change: Callable[[str], str], back: Callable[[str], str] | None = None) -> Rename:
-    """The change of a name as it stands in a document; where it could not be changed ``back``, it stays."""
+    """The change of a name as it stands in a document, with its colon; where it could not be changed ``back``, it
+    stays."""
 
     @lru_cache(maxsize=10_000)
     def rename(name: bytes) -> bytes:
-        text = name.decode()
+        _, text, colon = name.decode().split('"')
         changed = change(text)
-        return changed.encode() if back is None or back(changed) == text else name
+        return f'"{changed}"{colon}'.encode() if back is None or back(changed) == text else name
 
     return rename
 

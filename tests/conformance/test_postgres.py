@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
-from headwater.events import NewEvent
-from headwater.store import EventStore
 from headwater.testing.conformance import Conformance
 from headwater.testing.conformance.append import AppendPromises
 from headwater.testing.conformance.concurrency import ConcurrencyPromises
@@ -28,16 +24,8 @@ class TestPostgres(Conformance):
         return postgres_schema_url
 
     @pytest.fixture
-    def roll_back(self, postgres_url: str) -> RollBack:
-        import psycopg
-
-        async def roll_back(store: EventStore, stream: str, events: list[NewEvent]) -> None:
-            async with await psycopg.AsyncConnection.connect(postgres_url) as connection:
-                await store.bind(connection).append(stream, events)
-                await asyncio.sleep(0.005)  # while others commit above it
-                await connection.rollback()
-
-        return roll_back
+    def roll_back(self, postgres_roll_back: RollBack) -> RollBack:
+        return postgres_roll_back
 
 
 class TestPartitioned(AppendPromises, IdempotencyPromises, ReadPromises, QueryPromises, OrderPromises, RandomHistories):

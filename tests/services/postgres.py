@@ -6,6 +6,7 @@ with the last process that uses it. ``PGSERVER_POSTGRES_VERSION`` chooses among 
 
 from __future__ import annotations
 
+import asyncio
 import os
 import uuid
 import warnings
@@ -13,6 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from headwater.events import NewEvent
+from headwater.store import EventStore
+from headwater.testing.consuming import RollBack
 
 CACHE = Path(__file__).parents[2] / ".cache"
 
@@ -61,3 +66,17 @@ def postgres_schema_url(postgres_url: str) -> Iterator[str]:
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("SET client_min_messages = warning; SET lock_timeout = '20s'")
         connection.execute(f'DROP SCHEMA IF EXISTS "{schema}" CASCADE')
+
+
+@pytest.fixture
+def postgres_roll_back(postgres_url: str) -> RollBack:
+    """Appends in a transaction of its own, and rolls that back."""
+    import psycopg
+
+    async def roll_back(store: EventStore, stream: str, events: list[NewEvent]) -> None:
+        async with await psycopg.AsyncConnection.connect(postgres_url) as connection:
+            await store.bind(connection).append(stream, events)
+            await asyncio.sleep(0.005)  # while others commit above it
+            await connection.rollback()
+
+    return roll_back

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from headwater.backend import Appended, Appender, Capabilities, Examined, Page, StreamInfo, StreamPolicy, Write
+from headwater.backend import Appended, Appender, Examined, Page, StreamInfo, StreamPolicy, Write
 from headwater.backends.marten.calls import MartenCalls, query_there
 from headwater.backends.marten.examining import examined
 from headwater.backends.marten.layout import statements_for
@@ -15,7 +15,7 @@ from headwater.backends.marten.records import Rows
 from headwater.backends.marten.schema import Found
 from headwater.backends.marten.settled import Settled
 from headwater.backends.marten.url import Target
-from headwater.backends.postgres.backend import PostgresBackend
+from headwater.backends.postgres.backend import PostgresBackend, capabilities_of
 from headwater.backends.postgres.connections import Connections
 from headwater.backends.postgres.examining import Examination
 from headwater.backends.postgres.reader import Reading
@@ -45,7 +45,7 @@ class MartenBackend(PostgresBackend):
             target.server,
             connections,
             found.identity,
-            _capabilities(found),
+            capabilities_of("marten", durable=found.durable),
             statements,
             Settled(connections, statements, target),
             MartenCalls(statements, self._names, target),
@@ -97,21 +97,3 @@ class MartenBackend(PostgresBackend):
         info = await super().stream(stream)
         if info is not None and info.name != stream:
             raise InvalidEvent(f"the GUID of {stream!r} is that of stream {info.name!r}", "Use that name.")
-
-
-def _capabilities(found: Found) -> Capabilities:
-    return Capabilities(
-        backend="marten",
-        durable=found.durable,
-        shared=True,
-        order="total",
-        gapless_positions=False,
-        append_condition=True,
-        atomic_streams=True,
-        read_backwards=True,
-        caller_transaction=True,
-        stream_policies=True,
-        snapshots=True,
-        checkpoints=True,
-        records=True,
-    )

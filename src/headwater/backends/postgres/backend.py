@@ -39,7 +39,7 @@ from headwater.events import Event
 from headwater.limits import Limits
 from headwater.queries import ExpectedVersion, Query
 
-__all__ = ["PostgresBackend", "postgres_backend"]
+__all__ = ["PostgresBackend", "capabilities_of", "postgres_backend"]
 
 
 class PostgresBackend:
@@ -195,7 +195,7 @@ def postgres_backend(target: Target, found: Found, limits: Limits) -> PostgresBa
         target,
         connections,
         found.identity,
-        _capabilities(found),
+        capabilities_of("postgresql", durable=found.durable),
         statements,
         Gate(connections, statements["horizon"]),
         PostgresCalls(statements, serialized=target.ordering == "serialized"),
@@ -207,10 +207,11 @@ def postgres_backend(target: Target, found: Found, limits: Limits) -> PostgresBa
     )
 
 
-def _capabilities(found: Found) -> Capabilities:
+def capabilities_of(backend: str, *, durable: bool) -> Capabilities:
+    """What a layout of tables on a PostgreSQL server promises."""
     return Capabilities(
-        backend="postgresql",
-        durable=found.durable,
+        backend=backend,
+        durable=durable,
         shared=True,
         order="total",
         gapless_positions=False,

@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 
-from psycopg.sql import Literal
-
 from headwater.backends.marten.shape import Shape
 from headwater.backends.marten.url import Target
 from headwater.backends.postgres.schema import matching
@@ -80,10 +78,16 @@ def _names(target: Target, shape: Shape) -> dict[str, str]:
         "streams": sql_for(shape.words(), "streams.sql"),
         "ids": f"{schema}.beside",
         "key": shape.key,
-        "tenant": Literal(target.tenant).as_string(None),
+        "tenant": _literal(target.tenant),
         "marten": quoted(target.marten),
         "schema": schema,
     }
+
+
+def _literal(text: str) -> str:
+    """The text as an SQL literal in which nothing is special to SQL, to placeholders or to the driver."""
+    plain = [each if each.isascii() and (each.isalnum() or each in "*_-.") else f"\\+{ord(each):06x}" for each in text]
+    return f"U&'{''.join(plain)}'"
 
 
 @cache

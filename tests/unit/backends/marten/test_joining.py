@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
 
 import pytest
 from tests.services.marten import MakeSchema
@@ -273,3 +274,15 @@ async def test_each_tenant_has_a_store(marten_schema: MakeSchema) -> None:
         assert north.identity != south.identity
         await north.checkpoints.save("mails", 3)
         assert await south.checkpoints.load("mails") is None
+
+
+async def test_tenants_of_any_name(marten_schema: MakeSchema) -> None:
+    """What a tenant is called is never taken for SQL."""
+    application = marten_schema(identity="string", conjoined=True)
+    for tenant in ("O'Hara & Co.", "100 %s {schema}", "\\'; drop table mt_events; --", "Ångström 銀行"):
+        async with application.dotnet(tenant) as dotnet, hw.connect(application.url(tenant=quote(tenant))) as store:
+            await dotnet.quick_append(LOAN, [requested()])
+            await store.append(LOAN, hw.NewEvent("LoanApproved", {}), expected=1)
+            assert [event.type for event in await history(store, LOAN)] == ["LoanRequested", "LoanApproved"]
+            assert [info.name async for info in store.streams(category="loan")] == [LOAN]
+            assert len(await whole_log(store, query=Query([QueryItem(streams=[LOAN])]))) == 2

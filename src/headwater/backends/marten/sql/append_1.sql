@@ -64,7 +64,8 @@ BEGIN
 [guid]                            WHEN coalesce(s.type, 'stream') <> coalesce(kinds[array_position(keys, s.id)], 'stream') THEN 'tombstoned'
                             WHEN p.hidden_through > 0 AND p.hidden_through = s.version THEN 'deleted'
                             ELSE 'open' END AS state
-                FROM {marten}.mt_streams AS s LEFT JOIN {schema}.policies AS p ON p.stream = s.id
+                FROM {marten}.mt_streams AS s
+                LEFT JOIN LATERAL (SELECT hidden_through FROM {schema}.policies WHERE stream = s.id OFFSET 0) AS p ON true
                 WHERE s.id = ANY (keys)
 [conjoined]                  AND s.tenant_id = {tenant}
                 ORDER BY s.id FOR UPDATE OF s
@@ -87,8 +88,8 @@ BEGIN
                 numbers := '{}';  -- a stream's positions rise with its versions
             END IF;
             known := ARRAY(SELECT DISTINCT units[given.owner] FROM unnest(ids, owners) AS given (id, owner)
-                           WHERE EXISTS (SELECT FROM {schema}.beside AS b WHERE b.id = given.id)
-[unique_ids]                              OR EXISTS (SELECT FROM {marten}.mt_events AS e WHERE e.id = given.id)
+                           WHERE (SELECT true FROM {schema}.beside AS b WHERE b.id = given.id)
+[unique_ids]                              OR (SELECT true FROM {marten}.mt_events AS e WHERE e.id = given.id)
                           );
             w := 1;
             first := 1;

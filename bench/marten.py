@@ -12,9 +12,10 @@ import os
 import statistics
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import Any
@@ -143,14 +144,10 @@ def by_hand(server: str, schema: str, writers: int, count: int, size: int = 1) -
     return asyncio.run(main())
 
 
-def fill(append: Callable[[str], Awaitable[Any]]) -> Any:
+async def fill(append: Callable[[str], Awaitable[Any]]) -> None:
     """A log in which every fifth append goes to one long stream."""
-
-    async def main() -> None:
-        for number in range(LOG_EVENTS // BATCH):
-            await append(STREAM if number % (LOG_EVENTS // STREAM_EVENTS) == 0 else f"loan-{number}")
-
-    return main()
+    for number in range(LOG_EVENTS // BATCH):
+        await append(STREAM if number % (LOG_EVENTS // STREAM_EVENTS) == 0 else f"loan-{number}")
 
 
 async def filled_by_us(server: str, schema: str) -> None:
@@ -202,6 +199,7 @@ async def seen_by_us(server: str, schema: str, result: Pipe) -> None:
         taken: list[float] = []
         result.send("ready")
         async for event in store.subscribe():
+            assert isinstance(event, hw.Event)
             taken.append((time.time_ns() - event.data["at"]) / 1_000)
             if len(taken) == SEEN_WARM + SEEN_EVENTS:
                 break
@@ -228,18 +226,14 @@ async def seen_by_hand(server: str, schema: str, result: Pipe) -> None:
         result.send(taken[SEEN_WARM:])
 
 
-def _reader(reading: Callable[[str, str, Pipe], Awaitable[None]], server: str, schema: str, result: Pipe) -> None:
-    async def main() -> None:
-        await reading(server, schema, result)
-
-    asyncio.run(main())
+Reading = Callable[[str, str, Pipe], Coroutine[Any, Any, None]]
 
 
-def seen(
-    reading: Callable[[str, str, Pipe], Awaitable[None]],
-    server: str,
-    writing: Callable[[str, str], Any],
-) -> list[float]:
+def _reader(reading: Reading, server: str, schema: str, result: Pipe) -> None:
+    asyncio.run(reading(server, schema, result))
+
+
+def seen(reading: Reading, server: str, writing: Callable[[str, str], Any]) -> list[float]:
     """Delays of appends in this process, one now and then, to a reader in another one."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
@@ -253,6 +247,7 @@ def seen(
     with application(server) as schema:
         child = context.Process(target=_reader, args=(reading, server, schema, there), daemon=True)
         child.start()
+        there.close()
         assert here.recv() == "ready"
         asyncio.run(main(schema))
         delays: list[float] = here.recv()
@@ -287,8 +282,8 @@ def appends(server: str) -> list[Comparison]:
             url = url_of(server, mine)
             store, other = alternate(
                 5,
-                lambda url=url, given=(writers, count, size): ours(url, *given),
-                lambda schema=theirs, given=(writers, count, size): by_hand(server, schema, *given),
+                partial(ours, url, writers, count, size),
+                partial(by_hand, server, theirs, writers, count, size),
             )
         comparisons.append(Comparison(case, store, other, against, 0.7))
     return comparisons
@@ -300,16 +295,15 @@ def reads(server: str) -> list[Comparison]:
         with application(server) as schema:
             asyncio.run(filling(server, schema))
             with psycopg.connect(server, autocommit=True) as connection:
-                connection.execute("VACUUM ANALYZE")  # as the server does by itself, sooner or later
+                tables = f"{schema}.mt_events, {schema}.mt_streams, headwater_{schema}.beside"
+                connection.execute(f"VACUUM ANALYZE {tables}")  # as the server does by itself, sooner or later
             url = url_of(server, schema)
             log, rows, stream, versions = alternate(
                 5,
-                lambda url=url: ours_read(url, lambda store: store.read_all(), LOG_EVENTS),
-                lambda schema=schema: by_hand_read(server, schema, "seq_id", "", LOG_EVENTS),
-                lambda url=url: ours_read(url, lambda store: store.read(STREAM), STREAM_EVENTS),
-                lambda schema=schema: by_hand_read(
-                    server, schema, "version", f"stream_id = '{STREAM}' AND", STREAM_EVENTS
-                ),
+                partial(ours_read, url, lambda store: store.read_all(), LOG_EVENTS),
+                partial(by_hand_read, server, schema, "seq_id", "", LOG_EVENTS),
+                partial(ours_read, url, lambda store: store.read(STREAM), STREAM_EVENTS),
+                partial(by_hand_read, server, schema, "version", f"stream_id = '{STREAM}' AND", STREAM_EVENTS),
             )
         against = "bare client: SELECT in pages as large, and JSON"
         comparisons += [
@@ -320,25 +314,28 @@ def reads(server: str) -> list[Comparison]:
 
 
 def delays(server: str) -> list[Comparison]:
-    taken: dict[str, list[float]] = {"ours": [], "hand": []}
+    mine: list[float] = []
+    theirs: list[float] = []
     for _ in range(3):
-        taken["ours"] += seen(seen_by_us, server, written_by_us)
-        taken["hand"] += seen(seen_by_hand, server, written_by_hand)
-    middle = [statistics.median(each) for each in taken.values()]
-    late = [statistics.quantiles(each, n=100)[98] for each in taken.values()]
+        mine += seen(seen_by_us, server, written_by_us)
+        theirs += seen(seen_by_hand, server, written_by_hand)
     hand = "bare client: NOTIFY in the append's transaction, LISTEN"
     return [
-        Comparison("p50", *middle, hand, at_most=1.4),
-        Comparison("p99", *late, hand, at_most=1.4),
+        Comparison("p50", statistics.median(mine), statistics.median(theirs), hand, at_most=1.4),
+        Comparison("p99", late(mine), late(theirs), hand, at_most=1.4),
     ]
+
+
+def late(taken: list[float]) -> float:
+    return statistics.quantiles(taken, n=100)[98]
 
 
 def main() -> None:
     with workspace() as name, postgres(Path(name).absolute()) as server:
         rates = appends(server) + reads(server)
-        late = delays(server)
+        delayed = delays(server)
     show("Marten's tables: events a second", rates)
-    show("Marten's tables: from an append to a subscription in another process, microseconds", late)
+    show("Marten's tables: from an append to a subscription in another process, microseconds", delayed)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ PAGE = HERE.parent / "docs" / "performance.md"
 SCRIPTS = (
     "sqlite_appends",
     "postgres_appends",
+    "marten",
     "dynamodb",
     "kafka_appends",
     "reading",

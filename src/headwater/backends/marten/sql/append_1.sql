@@ -9,6 +9,8 @@
 -- A writer of Marten's that has read the stream's version, but locks no row, may all the same store the version that we are
 -- about to store, and wait for our lock: so nobody is waited for long once the locks are held. What was done is undone then, locks and all,
 -- and done again; with the same numbers, where no event of these streams came in between.
+-- No statement joins a table that grows, but looks its rows up one by one: plans live as long as their connection, and one
+-- that was made while the table was empty may read all of it later.
 -- A condition by query must see all that is committed, and nothing may be stored until it is judged: it takes a lock
 -- that lets Marten's writers finish and new ones wait.
 --
@@ -81,9 +83,10 @@ BEGIN
             END IF;
             IF cardinality(numbers) > 0 AND EXISTS (
                 SELECT FROM unnest(keys, versions) AS k (key, version)
-                JOIN {marten}.mt_events AS e ON e.stream_id = k.key AND e.version = k.version
-[conjoined]                    AND e.tenant_id = {tenant}
-                WHERE e.seq_id > numbers[1]
+                WHERE numbers[1] < (SELECT e.seq_id FROM {marten}.mt_events AS e
+                                    WHERE e.stream_id = k.key AND e.version = k.version
+[conjoined]                                        AND e.tenant_id = {tenant}
+                                   )
             ) THEN
                 numbers := '{}';  -- a stream's positions rise with its versions
             END IF;
@@ -139,9 +142,9 @@ BEGIN
 [strict]                        SELECT keys[k] FROM generate_subscripts(keys, 1) AS k WHERE NOT found_[k] AND versions[k] > 0;
 [strict_conjoined]                    INSERT INTO {marten}.mt_streams_identity (id, tenant_id)
 [strict_conjoined]                        SELECT keys[k], {tenant} FROM generate_subscripts(keys, 1) AS k WHERE NOT found_[k] AND versions[k] > 0;
-                    UPDATE {marten}.mt_streams AS s SET version = versions[k], timestamp = at
-                        FROM generate_subscripts(keys, 1) AS k
-                        WHERE s.id = keys[k] AND found_[k] AND s.version <> versions[k]
+                    UPDATE {marten}.mt_streams AS s SET version = versions[array_position(keys, s.id)], timestamp = at
+                        WHERE s.id = ANY (keys) AND found_[array_position(keys, s.id)]
+                          AND s.version <> versions[array_position(keys, s.id)]
 [conjoined]                          AND s.tenant_id = {tenant}
                         ;
                     FOR k IN 1 .. cardinality(keys) LOOP

@@ -20,7 +20,7 @@ demo: $(READY) ## Import 262,200 real events into SQLite and show what a store d
 	@$(BIN)/headwater demo --file examples/data/bpic2012.xes.gz --into sqlite:///demo/loans.db
 
 test: check ## Lint, check types and architecture, then run all tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2 --dist loadscope
 
 check: $(READY) ## Lint, check types and architecture
 	@$(BIN)/ruff check --quiet $(CODE)

@@ -28,15 +28,15 @@ def test_a_log_is_imported_read_and_verified(run: Run, marten_schema: MakeSchema
     assert "append=NoteTaken" in " ".join(refused.split())
 
 
-def test_no_application_and_none_that_is_known(run: Run, postgres_url: str) -> None:
-    joint = "&" if "?" in postgres_url else "?"
-    refused = run("info", f"marten+{postgres_url}{joint}schema=nobody", code=1).stderr
+def test_no_application_and_none_that_is_known(run: Run, marten_database: str) -> None:
+    joint = "&" if "?" in marten_database else "?"
+    refused = run("info", f"marten+{marten_database}{joint}schema=nobody", code=1).stderr
     assert "headwater schema marten" in " ".join(refused.split())
 
 
-def test_a_schema_is_printed(run: Run, postgres_url: str, marten_schema: MakeSchema) -> None:
+def test_a_schema_is_printed(run: Run, marten_database: str, marten_schema: MakeSchema) -> None:
     application = marten_schema()  # whose name is then free, and is dropped
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
+    with psycopg.connect(marten_database, autocommit=True) as connection:
         connection.execute(f"DROP SCHEMA {application.schema} CASCADE".encode())
         said = ("--schema", application.schema, "--identity", "string", "--column", "headers", "--conjoined")
         connection.execute(run("schema", "marten", *said).stdout.encode())

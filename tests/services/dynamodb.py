@@ -18,11 +18,11 @@ import urllib.request
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import pytest
 
-CACHE = Path(__file__).parents[2] / ".cache"
+from tests.services.turns import CACHE, in_turn
+
 MINISTACK = "ministack==1.5.33"
 START_SECONDS = 60
 
@@ -50,7 +50,7 @@ def dynamodb() -> Iterator[str]:
             "SERVICES": "dynamodb,cloudformation,iam",
             "LOG_LEVEL": "ERROR",
         }
-        log = (CACHE / "ministack.log").open("w")
+        log = (CACHE / f"ministack-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}.log").open("w")
         process = subprocess.Popen([program], env=os.environ | settings, stdout=log, stderr=log)
         try:
             _await(process, f"http://127.0.0.1:{port}")
@@ -77,13 +77,13 @@ def _installed() -> str:
     """MiniStack's program; installed where it is not yet."""
     home = CACHE / MINISTACK.replace("==", "-")
     program = home / "bin" / "ministack"
-    if program.exists():
-        return str(program)
-    CACHE.mkdir(exist_ok=True)
     try:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True, capture_output=True)
-        pip = [home / "bin" / "python", "-m", "pip", "install", "--quiet", MINISTACK]
-        subprocess.run(pip, check=True, capture_output=True)
+        with in_turn("ministack"):
+            if program.exists():
+                return str(program)
+            subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True, capture_output=True)
+            pip = [home / "bin" / "python", "-m", "pip", "install", "--quiet", MINISTACK]
+            subprocess.run(pip, check=True, capture_output=True)
     except (OSError, subprocess.CalledProcessError) as error:
         shutil.rmtree(home, ignore_errors=True)
         said = getattr(error, "stderr", b"") or b""
@@ -105,7 +105,7 @@ def _await(process: subprocess.Popen[bytes], endpoint: str) -> None:
             urllib.request.urlopen(f"{endpoint}/_ministack/health", timeout=2).close()
         except OSError as error:
             if process.poll() is not None or time.monotonic() > deadline:
-                raise Missing(f"no DynamoDB: MiniStack does not start; see {CACHE / 'ministack.log'}") from error
+                raise Missing(f"no DynamoDB: MiniStack does not start; see the logs in {CACHE}") from error
             time.sleep(0.1)
         else:
             return

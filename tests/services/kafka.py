@@ -22,9 +22,10 @@ from typing import NamedTuple
 import pytest
 
 from tests.services.kafka_proxy import Proxy
+from tests.services.turns import CACHE, in_turn
 
 FILES = Path(__file__).parent / "kafka_files"
-JARS = Path(__file__).parents[2] / ".cache" / "kafka"
+JARS = CACHE / "kafka"
 START_SECONDS = 60.0
 
 
@@ -77,7 +78,9 @@ def _jars() -> Path:
     for program in ("java", "mvn"):
         if shutil.which(program) is None:
             raise NoKafka(f"set HEADWATER_KAFKA, or install {program} to start one from its jars")
-    if not (JARS / "complete").exists():
+    with in_turn("kafka"):
+        if (JARS / "complete").exists():
+            return JARS
         copy = ["mvn", "-q", "-B", "-f", str(FILES / "pom.xml"), "dependency:copy-dependencies"]
         made = subprocess.run(
             [*copy, f"-DoutputDirectory={JARS}", "-DincludeScope=runtime"], capture_output=True, text=True, check=False

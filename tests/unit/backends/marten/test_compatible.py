@@ -21,9 +21,9 @@ SCHEMA = "mt_compatible"
 
 
 @pytest.fixture
-def connection(postgres_url: str) -> Iterator[Connection]:
+def connection(marten_database: str) -> Iterator[Connection]:
     """In a transaction that is rolled back: a schema made in it is never there."""
-    with psycopg.connect(postgres_url) as connection:
+    with psycopg.connect(marten_database) as connection:
         yield connection
         connection.rollback()
 
@@ -277,9 +277,9 @@ def test_the_sequence_starts_at_one_caches_nothing_and_goes_with_its_column(conn
     assert facts == (1, 1, 1, "bigint", f"{SCHEMA}.mt_events_sequence")
 
 
-def test_an_event_that_says_no_time_gets_the_tables(marten_schema: MakeSchema, postgres_url: str) -> None:
+def test_an_event_that_says_no_time_gets_the_tables(marten_schema: MakeSchema, marten_database: str) -> None:
     made = marten_schema(identity="string")
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
+    with psycopg.connect(marten_database, autocommit=True) as connection:
         connection.execute(f"INSERT INTO {made.schema}.mt_streams (id, version) VALUES ('loan-1', 2)")
         for version in (1, 2):
             connection.execute(

@@ -10,12 +10,13 @@
 [bdata]    t.bdata,
 [no_bdata]    NULL::bytea AS bdata,
     b.metadata AS exact_metadata,
-    jsonb_strip_nulls(jsonb_build_object(
+[no_trace]    '{}'::jsonb
+[trace]    jsonb_strip_nulls(jsonb_build_object(
 [correlation]        'correlation_id', t.correlation_id,
 [causation]        'causation_id', t.causation_id,
 [user_name]        'user_name', t.user_name,
-        '', NULL
-    ))
+[trace]        '', NULL
+[trace]    ))
 [headers]    || CASE WHEN jsonb_typeof(t.headers) = 'object' THEN t.headers ELSE '{}' END
     AS metadata,
     b.tags, b.content_type, b.occurred_us,

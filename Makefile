@@ -35,7 +35,7 @@ format: $(READY) ## Put the code into its one format
 bench: $(BENCH_READY) ## Measure beside the alternatives, and write docs/performance.md (takes half an hour)
 	@$(BIN)/python bench/report.py
 
-guarantees: $(READY) ## Run the suite over every home of events, and write docs/guarantees.md (takes five minutes)
+guarantees: $(READY) ## Run the suite over every home of events, and write docs/guarantees.md (takes a quarter of an hour)
 	@$(BIN)/pytest --quiet tests/conformance --promises .cache/promises.json
 	@$(BIN)/python -m tests.conformance.page .cache/promises.json
 

@@ -131,7 +131,11 @@ async def test_the_last_moment(store: EventStore) -> None:
     assert await waiting(store) == [added]
 
 
-@pytest.mark.parametrize("events", [[], "O_CANCELLED", [hw.NewEvent("", {})], [hw.NewEvent("A", object())]], ids=repr)
+@pytest.mark.parametrize(
+    "events",
+    [[], "O_CANCELLED", [hw.NewEvent("", {})], [hw.NewEvent("A", object())]],
+    ids=["none", "text", "no type", "no JSON"],
+)
 async def test_what_cannot_be_appended_is_refused_at_once(store: EventStore, events: Any) -> None:
     with pytest.raises(hw.InvalidEvent):
         await store.scheduled.add(CASE, events, due=LATER)

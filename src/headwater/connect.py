@@ -38,6 +38,7 @@ _EXTRAS = {
     "headwater.backends.dynamodb": "dynamodb",
     "headwater.backends.kafka": "kafka",
     "headwater.personal": "personal",
+    "headwater.server": "server",
 }
 
 

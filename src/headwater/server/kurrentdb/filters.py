@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import grpc
+import msgspec
 import regex
 
 from headwater.events import Event
@@ -19,7 +20,7 @@ from headwater.server.kurrentdb.recorded import shown_stream
 from headwater.server.kurrentdb.refusals import Refused, invalid
 from headwater.server.kurrentdb.virtual import INDEX, index_query
 
-__all__ = ["Filter", "filter_of"]
+__all__ = ["Filter", "Source", "everything", "filter_of"]
 
 EXPRESSION_MOST = 4_096
 PREFIXES_MOST = 1_000
@@ -45,27 +46,48 @@ def everything(event: Event) -> bool:
     return True
 
 
+class Source(msgspec.Struct, frozen=True):
+    """A filter as it was sent, so that it can be kept."""
+
+    on_type: bool
+    expression: str
+    prefixes: tuple[str, ...]
+    interval: int
+
+    @classmethod
+    def of(cls, given: Any) -> Source:
+        """From a message. ``Refused`` where it can't be followed."""
+        subject = given.WhichOneof("filter")
+        if subject is None:
+            raise invalid("the filter says neither stream_identifier nor event_type")
+        expression = given.stream_identifier if subject == "stream_identifier" else given.event_type
+        window = given.max if given.WhichOneof("window") == "max" else WINDOW
+        interval = max(1, window) * max(1, given.checkpointIntervalMultiplier)
+        prefixes = tuple(expression.prefix)
+        if len(prefixes) > PREFIXES_MOST or len(expression.regex) > EXPRESSION_MOST:
+            raise invalid(f"the filter is longer than {PREFIXES_MOST} prefixes or {EXPRESSION_MOST} characters")
+        source = cls(subject == "event_type", expression.regex, prefixes, interval)
+        source.filter()  # refused here where its expression can't be read
+        return source
+
+    def filter(self) -> Filter:
+        """The filter itself."""
+        prefixes = self.prefixes
+        if len(prefixes) == 1 and prefixes[0].startswith(INDEX):
+            return Filter(everything, index_query(prefixes[0]), self.interval)
+        text_of = _type_of if self.on_type else _stream_of
+        if prefixes:
+            query = _prefix_query(prefixes, self.on_type)
+            return Filter(lambda event: text_of(event).startswith(prefixes), query, self.interval)
+        query = _literal_query(self.expression, self.on_type)
+        return Filter(_expression(self.expression, text_of), query, self.interval)
+
+
 def filter_of(options: Any) -> Filter:
-    """The filter in the options of a read or of a persistent subscription."""
+    """The filter in the options of a read."""
     if options.WhichOneof("filter_option") != "filter":
         return Filter(everything)
-    given = options.filter
-    subject = given.WhichOneof("filter")
-    if subject is None:
-        raise invalid("the filter says neither stream_identifier nor event_type")
-    expression = given.stream_identifier if subject == "stream_identifier" else given.event_type
-    window = given.max if given.WhichOneof("window") == "max" else WINDOW
-    interval = max(1, window) * max(1, given.checkpointIntervalMultiplier)
-    prefixes = tuple(expression.prefix)
-    if len(prefixes) > PREFIXES_MOST or len(expression.regex) > EXPRESSION_MOST:
-        raise invalid(f"the filter is longer than {PREFIXES_MOST} prefixes or {EXPRESSION_MOST} characters")
-    if len(prefixes) == 1 and prefixes[0].startswith(INDEX):
-        return Filter(everything, index_query(prefixes[0]), interval)
-    on_type = subject == "event_type"
-    text_of = _type_of if on_type else _stream_of
-    if prefixes:
-        return Filter(lambda event: text_of(event).startswith(prefixes), _prefix_query(prefixes, on_type), interval)
-    return Filter(_expression(expression.regex, text_of), _literal_query(expression.regex, on_type), interval)
+    return Source.of(options.filter).filter()
 
 
 def _type_of(event: Event) -> str:

@@ -22,6 +22,7 @@ from headwater.server.kurrentdb.messages import message
 
 __all__ = [
     "Refused",
+    "case",
     "detailed",
     "invalid",
     "packed",
@@ -44,7 +45,7 @@ class Refused(Exception):
         super().__init__(details)
 
 
-def _case(name: str, **facts: object) -> tuple[tuple[str, str | bytes], ...]:
+def case(name: str, **facts: object) -> tuple[tuple[str, str | bytes], ...]:
     """Trailers: ``exception`` and what belongs to it. Headers hold ASCII only."""
     rows = {"exception": name, **{key.replace("_", "-"): str(value) for key, value in facts.items()}}
     return tuple([(key, value.encode("ascii", "backslashreplace").decode()) for key, value in rows.items()])
@@ -60,7 +61,7 @@ def stream_deleted(stream: str) -> Refused:
     return Refused(
         grpc.StatusCode.FAILED_PRECONDITION,
         f"Event stream '{stream}' is deleted.",
-        _case("stream-deleted", stream_name=stream),
+        case("stream-deleted", stream_name=stream),
     )
 
 
@@ -70,7 +71,7 @@ def wrong_version(what: str, stream: str, expected: int, actual: int) -> Refused
         grpc.StatusCode.FAILED_PRECONDITION,
         f"{what} failed due to WrongExpectedVersion. "
         f"Stream: {stream}, Expected version: {expected}, Actual version: {actual}",
-        _case("wrong-expected-version", stream_name=stream, expected_version=expected, actual_version=actual),
+        case("wrong-expected-version", stream_name=stream, expected_version=expected, actual_version=actual),
     )
 
 
@@ -111,9 +112,9 @@ def refusal_of(error: HeadwaterError) -> Refused:
 
 def _too_large(error: TooLarge) -> Refused:
     if error.limit in ("append_bytes_max", "append_events_max"):
-        case = _case("maximum-append-size-exceeded", maximum_append_size=error.most)
+        trailers = case("maximum-append-size-exceeded", maximum_append_size=error.most)
     elif error.limit in ("event_bytes_max", "metadata_bytes_max"):
-        case = _case("maximum-append-event-size-exceeded", maximum_append_event_size=error.most)
+        trailers = case("maximum-append-event-size-exceeded", maximum_append_event_size=error.most)
     else:
-        case = ()
-    return Refused(grpc.StatusCode.INVALID_ARGUMENT, str(error), case)
+        trailers = ()
+    return Refused(grpc.StatusCode.INVALID_ARGUMENT, str(error), trailers)

@@ -14,9 +14,11 @@ from headwater.server.following import Following
 from headwater.server.kurrentdb.about import About
 from headwater.server.kurrentdb.appending import Appending
 from headwater.server.kurrentdb.deleting import Deleting
+from headwater.server.kurrentdb.groups import PersistentSubscriptions
 from headwater.server.kurrentdb.reading import Reading
 from headwater.server.kurrentdb.refusals import Refused
 from headwater.server.kurrentdb.rpc import Calls, Service
+from headwater.server.kurrentdb.sessions import Sessions
 from headwater.server.kurrentdb.storing import Storing
 from headwater.server.kurrentdb.system import Metadata
 from headwater.server.settings import Settings
@@ -39,7 +41,9 @@ class KurrentServer:
         self._about = About(store, lambda: settings.address(self.port))
         self._server: Any = None
         self.port = settings.port
-        self._about.services = services = [*_services(store, self._following), *self._about.own()]
+        self._groups = PersistentSubscriptions(store, self._following)
+        own = [self._groups.service(), *self._about.own()]
+        self._about.services = services = [*_services(store, self._following), *own]
         self._calls = Calls(services, self._guard)
 
     def _guard(self, headers: Mapping[str, str]) -> str | None:
@@ -74,6 +78,8 @@ class KurrentServer:
     async def stop(self, grace: float = GRACE_SECONDS) -> None:
         """Take no new calls, end subscriptions, let the rest finish."""
         self._about.stop()
+        gone = Refused(grpc.StatusCode.UNAVAILABLE, "the server is stopping: connect again in a moment")
+        await self._groups.close(gone)
         await self._following.close()
         await self._server.stop(grace)
 
@@ -100,6 +106,7 @@ def _services(store: EventStore, following: Following) -> list[Service]:
     reading = Reading(store, following)
     appending = Appending(storing, store.limits, store.capabilities.backend)
     deleting = Deleting(store, metadata)
+    sessions = Sessions(store, storing)
     return [
         Service(
             "event_store.client.streams.Streams",
@@ -111,6 +118,10 @@ def _services(store: EventStore, following: Following) -> list[Service]:
                 "Tombstone": deleting.tombstone,
             },
             features={"Read": ("position", "events"), "BatchAppend": ("deadline_duration",)},
+        ),
+        Service(
+            "kurrentdb.protocol.v2.streams.StreamsService",
+            {"AppendSession": sessions.append_session, "AppendRecords": sessions.append_records},
         ),
     ]
 

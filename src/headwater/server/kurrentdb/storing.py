@@ -14,7 +14,7 @@ from headwater.appending import version_fits
 from headwater.backend import Appended
 from headwater.errors import DuplicateEvent, WrongExpectedVersion
 from headwater.events import NewEvent
-from headwater.queries import ANY, NO_STREAM, STREAM_EXISTS, Expected, ExpectedVersion
+from headwater.queries import ANY, NO_STREAM, STREAM_EXISTS, AppendCondition, Expected, ExpectedVersion
 from headwater.server.kurrentdb.recorded import id_of, new_event, original_id, uuid_of
 from headwater.server.kurrentdb.refusals import invalid
 from headwater.server.kurrentdb.system import Metadata, is_metadata
@@ -63,6 +63,7 @@ class Streamwise(NamedTuple):
     stream: str
     expected: ExpectedVersion
     proposals: Sequence[Proposal]
+    condition: AppendCondition | None = None
 
 
 def proposal_of(given: Any) -> Proposal:
@@ -119,8 +120,11 @@ class Storing:
 
     async def _store_all(self, events: Sequence[Sequence[NewEvent]], parts: Sequence[Streamwise]) -> list[Appended]:
         if len(parts) == 1:
-            return [await self._store.append(parts[0].stream, events[0], expected=parts[0].expected)]
-        appends = [Append(part.stream, each, part.expected) for part, each in zip(parts, events, strict=True)]
+            part = parts[0]
+            return [await self._store.append(part.stream, events[0], expected=part.expected, condition=part.condition)]
+        appends = [
+            Append(part.stream, each, part.expected, part.condition) for part, each in zip(parts, events, strict=True)
+        ]
         return await self._store.append_all(appends)
 
     async def _told_apart(self, parts: Sequence[Streamwise], duplicate: DuplicateEvent) -> list[list[NewEvent]]:

@@ -64,6 +64,8 @@ async def serve(
     on_interrupt(stop.set)
     async with connect(url, limits=limits, vault=vault) as store, server(store, settings) as serving:
         print(serving.url, flush=True)
+        if serving.health is not None:
+            print(f"http://{host}:{serving.health.port}/health/live", flush=True)
         say("listening; Ctrl-C ends it")
         await stop.wait()
         say("stopping")

@@ -45,6 +45,9 @@ class Appending:
     async def append(self, requests: AsyncIterator[Any], call: Call) -> Any:
         """One append: options first, then a message for each event."""
         stream, expected, proposals = await self._gathered(requests)
+        left = call.seconds_left()
+        if left is not None and left <= 0:
+            raise Refused(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline is over: nothing was appended")
         response = _RESPONSE()
         try:
             appended = await asyncio.shield(self._storing.append(stream, expected, proposals))
@@ -106,7 +109,10 @@ class Appending:
         try:
             if before is not None:
                 await asyncio.wait([before])
-            async with asyncio.timeout(gathered.seconds()):
+            seconds = gathered.seconds()
+            if seconds is not None and seconds <= 0:
+                raise TimeoutError  # nobody waits for it any more, so it is not begun
+            async with asyncio.timeout(seconds):
                 await self._batch(response, gathered)
         except TimeoutError:
             _fill_error(response.error, grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline is over", "Timeout")

@@ -11,6 +11,7 @@ import grpc
 from headwater.errors import StoreUnavailable
 from headwater.server.accounts import Accounts
 from headwater.server.following import Following
+from headwater.server.health import Health
 from headwater.server.kurrentdb.about import About
 from headwater.server.kurrentdb.appending import Appending
 from headwater.server.kurrentdb.deleting import Deleting
@@ -40,6 +41,7 @@ class KurrentServer:
         self._following = Following(store)
         self._about = About(store, lambda: settings.address(self.port))
         self._server: Any = None
+        self.health = None if settings.health_port is None else Health(settings.host, settings.health_port, store.head)
         self.port = settings.port
         self._groups = PersistentSubscriptions(store, self._following)
         own = [self._groups.service(), *self._about.own()]
@@ -74,6 +76,8 @@ class KurrentServer:
                 f"the server can't listen on {address}: {error}", "Stop what listens there, or give another --port."
             ) from None
         await self._server.start()
+        if self.health is not None:
+            await self.health.start()
 
     async def stop(self, grace: float = GRACE_SECONDS) -> None:
         """Take no new calls, end subscriptions, let the rest finish."""
@@ -82,6 +86,8 @@ class KurrentServer:
         await self._groups.close(gone)
         await self._following.close()
         await self._server.stop(grace)
+        if self.health is not None:
+            await self.health.stop()
 
     @property
     def url(self) -> str:

@@ -27,6 +27,8 @@ BACKENDS = {
     "postgres": "headwater.backends.postgres:open",
     "dynamodb": "headwater.backends.dynamodb:open",
     "kafka": "headwater.backends.kafka:open",
+    "kurrentdb": "headwater.backends.kurrentdb:open",
+    "kurrentdb+discover": "headwater.backends.kurrentdb:open",
 }
 """URL scheme → where the function is that opens it: ``async (url, limits) -> Backend``.
 
@@ -37,6 +39,7 @@ _EXTRAS = {
     "headwater.backends.postgres": "postgres",
     "headwater.backends.dynamodb": "dynamodb",
     "headwater.backends.kafka": "kafka",
+    "headwater.backends.kurrentdb": "kurrentdb",
     "headwater.personal": "personal",
     "headwater.server": "server",
 }
@@ -69,7 +72,8 @@ def connect(
     """Open the store at ``url``; made where it does not exist yet.
 
     ``memory:``, ``sqlite:///file.db`` (``sqlite:////absolute/file.db``), ``postgresql://user@host/database?schema=name``,
-    ``dynamodb://table?region=name``, ``kafka://host:9092/name?index=file.db``.
+    ``dynamodb://table?region=name``, ``kafka://host:9092/name?index=file.db``,
+    ``kurrentdb://host:2113?tls=false&index=file.db``.
 
     Arguments:
         limits: the bounds on what one call may carry.

@@ -16,8 +16,8 @@ __all__ = ["SERVER_LIMITS", "Settings"]
 SERVER_LIMITS = Limits(
     event_bytes_max=4 * 1_048_576,
     metadata_bytes_max=1_048_576,
-    append_events_max=10_000,
-    append_bytes_max=16 * 1_048_576,
+    append_events_max=25_000,
+    append_bytes_max=32 * 1_048_576,
     page_events_max=500,
     page_bytes_max=1_048_576,
 )
@@ -40,8 +40,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """``host:port`` as clients reach it, which discovery tells them; where it listens, if None."""
     health_port: int | None = None
     """Answer ``/health/live`` there, over plain HTTP; None: nowhere. 0: any free port."""
-    message_bytes_max: int = 17 * 1_048_576
-    """The largest message that is read; clients read such ones too."""
+    message_bytes_max: int = 40 * 1_048_576
+    """The largest message that is read: an append of the largest size fits in."""
 
     def check(self) -> None:
         """``BadUrl`` where a server must not be started so."""

@@ -81,42 +81,61 @@ class Sessions:
         response.position = max(each.position for each in results)
         return response
 
-    async def _appended(self, parts: list[Streamwise]) -> list[Appended]:
+    async def _appended(self, parts: list[Streamwise], *, told: bool = True) -> list[Appended]:
+        """Append. Conflicts are ``told`` as version 2 of the protocol tells them, or left as they are."""
         try:
             return await asyncio.shield(self._storing.append_all(parts))
-        except Conflict as conflict:
-            raise _conflict(conflict) from None
-        except SoftDeleted as deleted:
-            actual = await self._store.stream(deleted.stream)
-            raise _conflict(Conflict(deleted.stream, STREAM_EXISTS, actual.version - 1 if actual else -1)) from None
-        except StreamDeleted as deleted:
-            raise _refused(
-                grpc.StatusCode.FAILED_PRECONDITION,
-                f"Stream '{deleted.stream}' has been tombstoned.",
-                "StreamTombstoned",
-                stream=deleted.stream,
-            ) from None
+        except (Conflict, SoftDeleted, StreamDeleted) as refusal:
+            if not told:
+                raise
+            raise await self._told(refusal) from None
         except TooLarge as large:
             raise _too_large(large) from None
 
+    async def _told(self, refusal: Exception) -> Refused:
+        if isinstance(refusal, Conflict):
+            return _conflict(refusal)
+        if isinstance(refusal, SoftDeleted):
+            actual = await self._store.stream(refusal.stream)
+            return _conflict(Conflict(refusal.stream, STREAM_EXISTS, actual.version - 1 if actual else -1))
+        assert isinstance(refusal, StreamDeleted)
+        return _refused(
+            grpc.StatusCode.FAILED_PRECONDITION,
+            f"Stream '{refusal.stream}' has been tombstoned.",
+            "StreamTombstoned",
+            stream=refusal.stream,
+        )
+
     async def _checked(self, parts: list[Streamwise], checks: Any) -> list[Appended]:
-        """Look at the checked streams, and append on condition that they stay so. Again, where they did not."""
+        """Append while the checks hold. Those on streams that are written, the store makes itself.
+
+        The others are looked at, and the append is made on condition that nobody writes there meanwhile. Again, where
+        somebody did.
+        """
+        parts, watched = _split(parts, checks)
         for _ in range(ATTEMPTS):
             head = await self._store.head()
-            states = {
-                stream: await self._store.stream(stream)
-                for stream in dict.fromkeys(_named(check.stream_state.stream) for check in checks)
-            }
-            violations = list(_violations(checks, states))
+            violations = await self._violations(checks, watched) if watched else []
             if violations:
-                return await self._repeated(parts, _violated(violations))
-            watched = Query([QueryItem(streams=states)])
-            guarded = parts[0]._replace(condition=AppendCondition(watched, after=head))
+                return await self._repeated(parts, _violated(await self._violations(checks)))
+            guarded = parts
+            if watched:
+                condition = AppendCondition(Query([QueryItem(streams=watched)]), after=head)
+                guarded = [parts[0]._replace(condition=condition), *parts[1:]]
             try:
-                return await self._appended([guarded, *parts[1:]])
+                return await self._appended(guarded, told=False)
             except AppendConditionFailed:
                 continue
+            except (Conflict, SoftDeleted, StreamDeleted):
+                violations = await self._violations(checks)
+                if violations:
+                    return await self._repeated(parts, _violated(violations))
         raise Refused(grpc.StatusCode.ABORTED, "others write to the checked streams all the time: try again")
+
+    async def _violations(self, checks: Any, only: set[str] | None = None) -> list[dict[str, Any]]:
+        names = dict.fromkeys(check.stream_state.stream for check in checks)
+        states = {name: await self._store.stream(name) for name in names if only is None or name in only}
+        return list(_violations(checks, states))
 
     async def _repeated(self, parts: list[Streamwise], violated: Refused) -> list[Appended]:
         """The first result, where this append was done before: then its checks need not hold any more."""
@@ -198,10 +217,26 @@ def _plain(value: Any) -> Any:
     return None if kind in (None, "null_value") else getattr(value, kind)
 
 
-def _violations(checks: Any, states: Mapping[str, StreamInfo | None]) -> Iterable[dict[str, Any]]:
+def _split(parts: list[Streamwise], checks: Any) -> tuple[list[Streamwise], set[str]]:
+    """The parts with what is expected of their streams, and the other streams that are to be watched."""
+    asked: dict[str, list[int]] = {}
     for index, check in enumerate(checks):
         if check.WhichOneof("type") != "stream_state":
             raise invalid(f"the check {index} says nothing that this server knows: stream_state")
+        asked.setdefault(_named(check.stream_state.stream), []).append(check.stream_state.expected_state)
+    expected = {}
+    for part in parts:
+        states = asked.get(part.stream, [])
+        if len(states) == 1 and (states[0] in _EXPECTED or states[0] >= 0):
+            expected[part.stream] = _expected(states[0])
+    split = [part._replace(expected=expected.get(part.stream, ANY)) for part in parts]
+    return split, set(asked) - set(expected)
+
+
+def _violations(checks: Any, states: Mapping[str, StreamInfo | None]) -> Iterable[dict[str, Any]]:
+    for index, check in enumerate(checks):
+        if check.stream_state.stream not in states:
+            continue
         stream, expected = check.stream_state.stream, check.stream_state.expected_state
         actual = _state(states[stream])
         fits = expected in (actual, IS_ANY) or (expected == EXISTS and actual >= 0)

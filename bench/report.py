@@ -18,6 +18,7 @@ SCRIPTS = (
     "postgres_appends",
     "dynamodb",
     "kafka_appends",
+    "server",
     "reading",
     "conditions",
     "subscriptions",

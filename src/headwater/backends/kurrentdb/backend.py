@@ -58,6 +58,12 @@ class KurrentDBBackend(SQLiteBackend):
             refuse_reserved(write.stream)
         return await super().append(writes)
 
+    async def head(self) -> int:
+        """What another process has seen by now, this one has too when it asks: a checkpoint is never ahead of it."""
+        self._check_usable()
+        await call(self._readers, self._home.follower.to_end)
+        return await self._last()
+
     async def _read(self, function: Callable[..., T], *arguments: Any) -> T:
         self._home.follower.check()
         return await super()._read(function, *arguments)

@@ -28,6 +28,9 @@ __all__ = ["CALL_SECONDS", "Stale", "Unsure", "append", "connected", "failed", "
 
 CALL_SECONDS = 30.0
 
+TOMBSTONED = -6
+"""The state of such a stream, as the protocol tells it."""
+
 APPEND_BYTES_MAX = 30 * 1_048_576
 """What one append may hold: its message must be one that the server reads."""
 
@@ -91,8 +94,11 @@ def append(
     try:
         return client.append_records(records, checks, timeout=CALL_SECONDS).commit_position
     except ConsistencyChecksFailedError as changed:
-        found = [each.stream_state_failure for each in changed.failures]
-        raise Stale([each.stream_name for each in found if each is not None]) from None
+        found = [each.stream_state_failure for each in changed.failures if each.stream_state_failure is not None]
+        for each in found:
+            if each.actual_state == TOMBSTONED:
+                raise StreamDeleted(each.stream_name) from None
+        raise Stale([each.stream_name for each in found]) from None
     except KurrentDBClientError as error:
         refused = _refused(error)
         if refused is not None:

@@ -58,7 +58,7 @@ class Follower:
         """Held by whoever is in a transaction of the index."""
         self._seen = int(fact(connection, OFFSET))
         self._changed = threading.Condition()
-        self._received: queue.Queue[RecordedEvent] = queue.Queue(BATCH)
+        self._received: queue.Queue[RecordedEvent | None] = queue.Queue(BATCH)  # None wakes who waits for more
         self._begun: list[RecordedEvent] = []  # of a commit whose end has not come
         self._tokens: deque[tuple[str, int]] = deque(maxlen=TOKENS)
         self._subscription: Iterator[RecordedEvent] | None = None
@@ -81,6 +81,8 @@ class Follower:
         subscription = self._subscription
         if subscription is not None:
             subscription.stop()  # type: ignore[attr-defined]
+        with contextlib.suppress(queue.Full):
+            self._received.put_nowait(None)
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
@@ -164,12 +166,12 @@ class Follower:
 
     def _batch(self) -> list[RecordedEvent]:
         """What has come, at least one unless the time is over."""
-        batch: list[RecordedEvent] = []
+        batch: list[RecordedEvent | None] = []
         with contextlib.suppress(queue.Empty):
             batch.append(self._received.get(timeout=0.5))
             while len(batch) < BATCH:
                 batch.append(self._received.get_nowait())
-        return batch
+        return [recorded for recorded in batch if recorded is not None]
 
     def _let_have(self, batch: list[RecordedEvent]) -> None:
         """Apply whole commits, and what other clients have appended; keep what is begun until its end comes."""

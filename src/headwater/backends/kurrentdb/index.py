@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import uuid
 from collections.abc import Sequence
 
 import msgspec
 from kurrentdbclient import RecordedEvent
 
 from headwater.backend import Write
-from headwater.backends.kurrentdb.records import COMMITS, RESERVED, STREAMLESS, beside_of, event_of
+from headwater.backends.kurrentdb.records import COMMITS, RESERVED, STREAMLESS, beside_of, event_of, is_own
 from headwater.backends.sqlite.connections import StoreFile, connection_to, faults_of, in_turn
 from headwater.backends.sqlite.mirror import apply_beside, fact, keep
 from headwater.backends.sqlite.reader import head
@@ -56,13 +57,23 @@ def apply(transaction: Transaction, records: Sequence[RecordedEvent]) -> None:
                 apply_beside(transaction.connection, beside_of(recorded))
                 transaction.heads.forget_stream(beside_of(recorded)[1])
             else:
-                _apply_event(transaction, event_of(recorded))
+                event = event_of(recorded)
+                _apply_event(transaction, event if is_own(recorded) else _with_an_id(transaction, event))
         except msgspec.DecodeError as error:
             raise CorruptStore(
                 "KurrentDB", f"event {recorded.stream_position} of {name!r} is none of ours: {error}", "Who wrote it?"
             ) from None
     if records:
         keep(transaction.connection, OFFSET, str(records[-1].commit_position))
+
+
+def _with_an_id(transaction: Transaction, event: Event) -> Event:
+    """The event of another client, which may give one id to events of several streams: the index has each once."""
+    transaction.flush()
+    if transaction.connection.execute("select 1 from events where id = ?", (event.raw_id,)).fetchone() is None:
+        return event
+    id = uuid.uuid5(uuid.UUID(bytes=event.raw_id), f"{event.stream}\n{event.version}")
+    return msgspec.structs.replace(event, raw_id=id.bytes)
 
 
 def _apply_event(transaction: Transaction, event: Event) -> None:

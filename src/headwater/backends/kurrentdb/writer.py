@@ -77,7 +77,8 @@ class KurrentDBWriter(Writer):
                 self._follower.to(taken.position)
                 return self._placed()
             except Stale as stale:
-                self._catch_up(stale)
+                if self._is_stuck(stale):
+                    return [self._alone(work) for work in group] if len(group) > 1 else [(None, self._stuck(stale))]
             except Unsure as unsure:
                 position = self._settled(unsure)
                 if position is not None:
@@ -98,15 +99,18 @@ class KurrentDBWriter(Writer):
         except HeadwaterError as refused:
             return None, refused
 
-    def _catch_up(self, stale: Stale) -> None:
+    def _is_stuck(self, stale: Stale) -> bool:
+        """Catch up; whether nothing new was there, though a stream is not as the index has it."""
         before = self._follower.seen
         self._proven = self._follower.to_end()
-        if stale.streams and COMMITS not in stale.streams and self._follower.seen == before:
-            raise StoreUnavailable(
-                f"stream {stale.streams[0]!r} is not in {self._place.shown} as the index has it, and nothing new came",
-                "Was it deleted or scavenged there? Remove the index, so that it is made again; or use another stream.",
-                transient=False,
-            )
+        return bool(stale.streams) and COMMITS not in stale.streams and self._follower.seen == before
+
+    def _stuck(self, stale: Stale) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"stream {stale.streams[0]!r} is not in {self._place.shown} as the index has it, and nothing new came",
+            "Was it deleted or scavenged there? Remove the index, so that it is made again; or use another stream.",
+            transient=False,
+        )
 
     def _before_commit(self, transaction: Transaction, position: int, outcomes: list[Outcome]) -> None:
         found = changes(transaction.connection, position, SNAPSHOT_BYTES_MAX)

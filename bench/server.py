@@ -30,6 +30,7 @@ EVENTS = 20_000
 DATA = json.dumps(LOAN).encode()
 PACKAGE = "event_store.client.streams"
 STREAMS = f"{PACKAGE}.Streams"
+FEATURES = "event_store.client.server_features.ServerFeatures"
 NODE = Path(__file__).parent.parent / ".cache" / "node"
 
 
@@ -62,8 +63,17 @@ async def echo() -> None:
         "BatchAppend": grpc.stream_stream_rpc_method_handler(append, request.FromString, response.SerializeToString),
         "Read": grpc.unary_stream_rpc_method_handler(events, read.FromString, event.SerializeToString),
     }
+    empty, features = message("event_store.client.Empty"), message(f"{FEATURES.rpartition('.')[0]}.SupportedMethods")
+
+    async def supported(asked: Any, context: Any) -> Any:
+        answer = features(event_store_server_version="26.1.0")
+        answer.methods.add(method_name="batchappend", service_name=STREAMS.lower())
+        return answer
+
+    told = grpc.unary_unary_rpc_method_handler(supported, empty.FromString, features.SerializeToString)
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(STREAMS, handlers),))
+    for service, methods in ((STREAMS, handlers), (FEATURES, {"GetSupportedMethods": told})):
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     print(f"kurrentdb://127.0.0.1:{port}?tls=false", flush=True)

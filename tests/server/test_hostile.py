@@ -78,7 +78,7 @@ class TestMessages:
             assert (await _refused(call)).code().name in codes
 
     async def test_larger_than_a_message_may_be(self, channel: grpc.aio.Channel) -> None:
-        refused = await _refused(channel.stream_unary(STREAMS + "Append")(iter([b"\x00" * 20_000_000])))
+        refused = await _refused(channel.stream_unary(STREAMS + "Append")(iter([b"\x00" * 50_000_000])))
         assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert await _is_well(channel)
 

@@ -50,7 +50,7 @@ class Appending:
             raise Refused(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline is over: nothing was appended")
         response = _RESPONSE()
         try:
-            appended = await asyncio.shield(self._storing.append(stream, expected, proposals))
+            appended = await self._storing.append(stream, expected, proposals)
         except Conflict as conflict:
             _fill_conflict(response.wrong_expected_version, conflict)
             return response
@@ -87,7 +87,18 @@ class Appending:
 
     async def batch_append(self, requests: AsyncIterator[Any], call: Call) -> AsyncGenerator[Any, None]:
         """Many appends on one call, each told apart by its correlation id; answers come as they are ready."""
-        batches = _Batches(self)
+        first = await anext(requests, None)
+        if first is None:
+            return
+        if first.is_final:  # one batch is all that many clients send on a call: it needs no tasks of its own
+            gathered = _Gathered(first)
+            gathered.add(first)
+            self.check(gathered)
+            yield await self.batch(gathered, None)
+            first = await anext(requests, None)
+            if first is None:
+                return
+        batches = _Batches(self, first)
         reading = asyncio.create_task(batches.read(requests))
         try:
             while (answer := await batches.answers.get()) is not None:
@@ -125,7 +136,7 @@ class Appending:
         try:
             expected = expectation_of(gathered.options, "expected_stream_position", "stream_position")
             proposals = [proposal_of(each) for each in gathered.messages]
-            appended = await asyncio.shield(self._storing.append(stream, expected, proposals))
+            appended = await self._storing.append(stream, expected, proposals)
         except Conflict as conflict:
             _fill_batch_conflict(response.error, conflict)
         except SoftDeleted:
@@ -187,10 +198,11 @@ class _Gathered:
 class _Batches:
     """The batches of one call: at most so many under way, those of one stream one after the other where they must."""
 
-    def __init__(self, appending: Appending) -> None:
+    def __init__(self, appending: Appending, first: Any) -> None:
         self.answers: asyncio.Queue[Any] = asyncio.Queue()
         self.room = asyncio.Semaphore(BATCHES_MOST)
         self._appending = appending
+        self._first = first
         self._coming: dict[bytes, _Gathered] = {}
         self._last: dict[bytes, asyncio.Task[Any]] = {}
         self._running: set[asyncio.Task[Any]] = set()
@@ -198,22 +210,26 @@ class _Batches:
     async def read(self, requests: AsyncIterator[Any]) -> None:
         """Take requests until the client has no more, and end the answers when all are given."""
         try:
+            await self._take(self._first)
             async for request in requests:
-                key = request.correlation_id.SerializeToString()
-                gathered = self._coming.get(key)
-                if gathered is None:
-                    if len(self._coming) >= BATCHES_MOST:
-                        raise invalid(f"more than {BATCHES_MOST} batches are begun and not final")
-                    gathered = self._coming[key] = _Gathered(request)
-                gathered.add(request)
-                self._appending.check(gathered)
-                if request.is_final:
-                    del self._coming[key]
-                    await self._start(gathered)
+                await self._take(request)
             if self._running:
                 await asyncio.wait(self._running)
         finally:
             self.answers.put_nowait(None)
+
+    async def _take(self, request: Any) -> None:
+        key = request.correlation_id.SerializeToString()
+        gathered = self._coming.get(key)
+        if gathered is None:
+            if len(self._coming) >= BATCHES_MOST:
+                raise invalid(f"more than {BATCHES_MOST} batches are begun and not final")
+            gathered = self._coming[key] = _Gathered(request)
+        gathered.add(request)
+        self._appending.check(gathered)
+        if request.is_final:
+            del self._coming[key]
+            await self._start(gathered)
 
     async def _start(self, gathered: _Gathered) -> None:
         await self.room.acquire()

@@ -24,8 +24,8 @@ log = logging.getLogger("headwater.server")
 _MALFORMED = object()
 """What a message becomes that can't be read: the call refuses it, instead of the library with an internal error."""
 
-Guard = Callable[[Mapping[str, str]], "str | None"]
-"""From a call's headers to the name of its user; raises ``Refused``. None where nobody has to say who he is."""
+Guard = Callable[[Mapping[str, str]], str]
+"""From a call's headers to the name of its user; raises ``Refused``."""
 
 _SENTENCES = {
     "event_store.client.projections.Projections": (
@@ -42,18 +42,33 @@ _SENTENCES = {
 }
 
 
-class Call(NamedTuple):
-    """What a method may want to know of its call."""
+class Call:
+    """What a method may want to know of its call. Nothing is looked up before it is asked for."""
 
-    headers: Mapping[str, str]
-    user: str | None
-    peer: str
-    context: Any
+    __slots__ = ("_context", "user")
+
+    def __init__(self, context: Any, user: str | None) -> None:
+        self._context = context
+        self.user = user
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the client has sent along."""
+        return _headers(self._context)
+
+    @property
+    def peer(self) -> str:
+        """Where it is."""
+        return str(self._context.peer())
 
     def seconds_left(self) -> float | None:
         """Until the client's deadline; None where it has none."""
-        left: float | None = self.context.time_remaining()
+        left: float | None = self._context.time_remaining()
         return left
+
+
+def _headers(context: Any) -> dict[str, str]:
+    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
 
 
 class Service(NamedTuple):
@@ -74,24 +89,20 @@ class Service(NamedTuple):
 class Calls:
     """The handlers of all methods, for ``grpc.aio.Server.add_generic_rpc_handlers``."""
 
-    def __init__(self, services: Sequence[Service], guard: Guard) -> None:
+    def __init__(self, services: Sequence[Service], guard: Guard | None) -> None:
         self._handlers: dict[str, Any] = {}
         for service in services:
             for descriptor in service_methods(service.name):
                 if (method := service.methods.get(descriptor.name)) is not None:
                     path = f"/{service.name}/{descriptor.name}"
-                    self._handlers[path] = _handler(descriptor, method, _open if service.open else guard)
+                    self._handlers[path] = _handler(descriptor, method, None if service.open else guard)
 
     def service(self, details: Any) -> Any:
         """The handler for a call; the library asks for each."""
         return self._handlers.get(details.method) or _unimplemented(details.method)
 
 
-def _open(headers: Mapping[str, str]) -> None:
-    return None
-
-
-def _handler(descriptor: Any, method: Callable[[Any, Call], Any], guard: Guard) -> Any:
+def _handler(descriptor: Any, method: Callable[[Any, Call], Any], guard: Guard | None) -> Any:
     reading = message(descriptor.input_type.full_name).FromString
     serialize = message(descriptor.output_type.full_name).SerializeToString
     request_streams, streams = descriptor.client_streaming, descriptor.server_streaming
@@ -131,9 +142,8 @@ def _handler(descriptor: Any, method: Callable[[Any, Call], Any], guard: Guard) 
     return kind(stream if streams else answer, request_deserializer=deserialize, response_serializer=serialize)
 
 
-def _call(context: Any, guard: Guard) -> Call:
-    headers = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-    return Call(headers, guard(headers), context.peer(), context)
+def _call(context: Any, guard: Guard | None) -> Call:
+    return Call(context, None if guard is None else guard(_headers(context)))
 
 
 async def checked(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:

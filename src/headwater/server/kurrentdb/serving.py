@@ -44,13 +44,13 @@ class KurrentServer:
         self.health = None if settings.health_port is None else Health(settings.host, settings.health_port, store.head)
         self.port = settings.port
         self._groups = PersistentSubscriptions(store, self._following)
+        self._metadata = Metadata(store)
         own = [self._groups.service(), *self._about.own()]
-        self._about.services = services = [*_services(store, self._following), *own]
-        self._calls = Calls(services, self._guard)
+        self._about.services = services = [*_services(store, self._following, self._metadata), *own]
+        self._calls = Calls(services, None if self._accounts is None else self._guard)
 
-    def _guard(self, headers: Mapping[str, str]) -> str | None:
-        if self._accounts is None:
-            return None
+    def _guard(self, headers: Mapping[str, str]) -> str:
+        assert self._accounts is not None
         user = self._accounts.user_of(headers.get("authorization"))
         if user is None:
             raise Refused(
@@ -76,6 +76,7 @@ class KurrentServer:
                 f"the server can't listen on {address}: {error}", "Stop what listens there, or give another --port."
             ) from None
         await self._server.start()
+        self._metadata.start()
         if self.health is not None:
             await self.health.start()
 
@@ -84,6 +85,7 @@ class KurrentServer:
         self._about.stop()
         gone = Refused(grpc.StatusCode.UNAVAILABLE, "the server is stopping: connect again in a moment")
         await self._groups.close(gone)
+        await self._metadata.stop()
         await self._following.close()
         await self._server.stop(grace)
         if self.health is not None:
@@ -106,8 +108,7 @@ class KurrentServer:
         await self.stop()
 
 
-def _services(store: EventStore, following: Following) -> list[Service]:
-    metadata = Metadata(store)
+def _services(store: EventStore, following: Following, metadata: Metadata) -> list[Service]:
     storing = Storing(store, metadata)
     reading = Reading(store, following)
     appending = Appending(storing, store.limits, store.capabilities.backend)

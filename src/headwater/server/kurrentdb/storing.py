@@ -6,6 +6,7 @@ there an event goes under an id made from its stream and its own, and is shown u
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ from headwater.server.kurrentdb.virtual import virtual_of
 from headwater.store import Append, EventStore
 
 __all__ = ["Conflict", "Proposal", "SoftDeleted", "Storing", "Streamwise", "expectation_of", "proposal_of"]
+
+LATER_SECONDS = 2.0
 
 REVISION_MOST = (1 << 62) - 1
 
@@ -88,6 +91,7 @@ class Storing:
     def __init__(self, store: EventStore, metadata: Metadata) -> None:
         self._store = store
         self._metadata = metadata
+        self._later: set[asyncio.Task[None]] = set()
 
     async def append(self, stream: str, expected: ExpectedVersion, proposals: Sequence[Proposal]) -> Appended:
         """Append to one stream. ``Conflict``, ``SoftDeleted`` and the store's own refusals."""
@@ -104,6 +108,9 @@ class Storing:
             results = await self._appended(parts)
         except WrongExpectedVersion as wrong:
             return [await self._in_doubt(parts, wrong)]
+        except asyncio.CancelledError:
+            self._follow_later(parts)
+            raise
         for part, result in zip(parts, results, strict=True):
             await self._follow(part, result)
         return results
@@ -167,6 +174,21 @@ class Storing:
         if not version_fits(part.expected, version, deleted=not there):
             raise Conflict(part.stream, part.expected, version - 1)
         return Appended(version, await self._store.head())
+
+    def _follow_later(self, parts: Sequence[Streamwise]) -> None:
+        """The client has gone, and what it began may be done all the same: then that has its consequences too."""
+
+        async def follow() -> None:
+            await asyncio.sleep(LATER_SECONDS)
+            for part in parts:
+                if is_metadata(part.stream):
+                    await self._metadata.written(part.stream)
+                else:
+                    await self._metadata.began(part.stream)
+
+        task = asyncio.create_task(follow())
+        self._later.add(task)
+        task.add_done_callback(self._later.discard)
 
     async def _follow(self, part: Streamwise, result: Appended) -> None:
         if is_metadata(part.stream):

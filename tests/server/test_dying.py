@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from kurrentdbclient import AsyncKurrentDBClient, KurrentDBClient, NewEvent, StreamState
@@ -75,8 +76,12 @@ def test_health(start: Callable[..., ServerProcess]) -> None:
     assert missing.value.code == 404
 
 
-async def test_two_servers_over_one_store(start: Callable[..., ServerProcess]) -> None:
-    one, two = start(), start()
+@pytest.mark.parametrize("home", ["SQLite", "PostgreSQL"])
+async def test_two_servers_over_one_store(
+    request: pytest.FixtureRequest, tmp_path: Path, start: Callable[..., ServerProcess], home: str
+) -> None:
+    store = f"sqlite:///{tmp_path}/two.db" if home == "SQLite" else request.getfixturevalue("postgres_schema_url")
+    one, two = start(store=store), start(store=store)
     async with AsyncKurrentDBClient(one.url) as first, AsyncKurrentDBClient(two.url) as second:
         subscription = await second.subscribe_to_all()
         position = await first.append_to_stream("order-1", current_version=StreamState.NO_STREAM, events=events("A"))
@@ -87,3 +92,16 @@ async def test_two_servers_over_one_store(start: Callable[..., ServerProcess]) -
         await second.delete_stream("order-1", current_version=0)
         await first.append_to_stream("order-1", current_version=StreamState.NO_STREAM, events=events("C"))
         assert [each.type for each in await second.get_stream("order-1")] == ["C"]
+        await second.set_stream_metadata("order-2", metadata={"$maxCount": 1})
+        await first.append_to_stream("order-2", current_version=StreamState.ANY, events=events("A", "B"))
+        await _eventually_sees(first, "order-2", ["B"])
+    for each in (one, two):
+        each.stop()  # before the store goes
+
+
+async def _eventually_sees(client: AsyncKurrentDBClient, stream: str, types: list[str]) -> None:
+    """A server looks once a second for metadata that another one has written."""
+    until = time.monotonic() + 5
+    while [each.type for each in await client.get_stream(stream)] != types:
+        assert time.monotonic() < until
+        await asyncio.sleep(0.05)

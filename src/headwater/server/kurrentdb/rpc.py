@@ -35,6 +35,10 @@ _SENTENCES = {
     "event_store.client.users.Users": (
         "Users of this server are those of its --users file, which is read when it changes: edit that file."
     ),
+    "event_store.client.operations.Operations": (
+        "A server here is a cluster of one, which has nothing else to operate: stop it by SIGTERM; "
+        "RestartSubsystem of PersistentSubscriptions restarts those."
+    ),
     "event_store.client.redaction.Redaction": (
         "Headwater changes no stored event. Keep personal data sealed under keys that can be destroyed: "
         "headwater serve --vault, headwater forget."

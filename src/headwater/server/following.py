@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import NamedTuple
 
 from headwater.backend import size_of
@@ -23,7 +24,8 @@ __all__ = ["Following", "Stretch"]
 log = logging.getLogger("headwater.server")
 
 PAGE_EVENTS = 500
-"""Events that a reader holds at a time."""
+PAGE_BYTES = 524_288
+"""What a reader holds at a time."""
 KEPT_EVENTS = 10_000
 KEPT_BYTES = 16_777_216
 WAIT_SECONDS = 30.0
@@ -72,7 +74,7 @@ class Following:
             if last > after:
                 found += [each for each in events if each.position > after and (query is None or query.matches(each))]
                 upto = last
-                if len(found) >= PAGE_EVENTS:
+                if len(found) >= PAGE_EVENTS or size_of(found) >= PAGE_BYTES:
                     break
         return Stretch(found, upto, upto >= self._position)
 
@@ -80,11 +82,15 @@ class Following:
         head = await self._store.head()
         if head <= after:
             return Stretch([], after, True)
-        events = [
-            each async for each in self._store.read_all(after=after, before=head + 1, query=query, limit=PAGE_EVENTS)
-        ]
-        full = len(events) == PAGE_EVENTS
-        return Stretch(events, events[-1].position if full else head, not full)
+        found: list[Event] = []
+        size = 0
+        async with aclosing(self._store.read_all(after=after, before=head + 1, query=query)) as events:
+            async for event in events:
+                found.append(event)
+                size += size_of([event])
+                if len(found) == PAGE_EVENTS or size >= PAGE_BYTES:
+                    return Stretch(found, event.position, False)
+        return Stretch(found, head, True)
 
     async def _more(self, after: int) -> None:
         """Wait until there is more after a position."""

@@ -130,7 +130,9 @@ def _handler(descriptor: Any, method: Callable[[Any, Call], Any], guard: Guard |
             responses = method(checked(request) if request_streams else _well_formed(request), call)
             try:
                 async for response in responses:
-                    await context.write(response)
+                    raw = serialize(response)
+                    del response  # a slow reader then costs one copy less
+                    await context.write(raw)
             finally:
                 await responses.aclose()
         except Exception as error:
@@ -143,7 +145,9 @@ def _handler(descriptor: Any, method: Callable[[Any, Call], Any], guard: Guard |
         (True, True): grpc.stream_stream_rpc_method_handler,
     }
     kind = kinds[request_streams, streams]
-    return kind(stream if streams else answer, request_deserializer=deserialize, response_serializer=serialize)
+    if streams:
+        return kind(stream, request_deserializer=deserialize)
+    return kind(answer, request_deserializer=deserialize, response_serializer=serialize)
 
 
 def _call(context: Any, guard: Guard | None) -> Call:

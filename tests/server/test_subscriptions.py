@@ -9,6 +9,7 @@ import uuid
 import pytest
 from kurrentdbclient import AsyncKurrentDBClient, CaughtUp, Checkpoint, KurrentDBClient, StreamState
 from kurrentdbclient.exceptions import GrpcDeadlineExceededError
+from kurrentdbclient.streams import AsyncCatchupSubscription
 
 from headwater.testing.serving import ServerProcess
 from tests.server.conftest import events
@@ -114,14 +115,25 @@ class TestToAll:
             await async_client.append_to_stream(stream, current_version=ANY, events=events(*["A"] * 10))
         assert await asyncio.gather(*reading) == [list(range(total))] * readers
 
+    @pytest.mark.parametrize("late", [False, True], ids=["live", "catching up"])
     async def test_a_reader_that_does_not_read_costs_no_memory(
-        self, server: ServerProcess, async_client: AsyncKurrentDBClient, stream: str
+        self, server: ServerProcess, async_client: AsyncKurrentDBClient, stream: str, late: bool
     ) -> None:
         position = await async_client.get_commit_position()
-        sleeping = [await async_client.subscribe_to_all(commit_position=position) for _ in range(20)]
         before = _resident(server.pid)
+        sleeping: list[AsyncCatchupSubscription] = []
+
+        async def sleep_over_it() -> None:
+            for _ in range(20):
+                sleeping.append(await async_client.subscribe_to_all(commit_position=position))
+
+        if not late:
+            await sleep_over_it()
         for _ in range(40):
             await async_client.append_to_stream(stream, current_version=ANY, events=events("A", data=b"x" * 1_000_000))
+        if late:
+            await sleep_over_it()
+            await asyncio.sleep(1)
         assert _resident(server.pid) - before < 250_000_000  # 20 readers, 40 MB written: not 800 MB
         await asyncio.gather(*[each.stop() for each in sleeping])
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from kurrentdbclient import KurrentDBClient, StreamState
 from kurrentdbclient.exceptions import (
     AlreadyExistsError,
+    GrpcDeadlineExceededError,
     InternalError,
     KurrentDBClientError,
     MaximumSubscriptionsReachedError,
@@ -127,6 +130,25 @@ class TestConsuming:
         client.create_subscription_to_stream(group, stream, message_timeout=1)
         with client.read_subscription_to_stream(group, stream) as subscription:
             assert [next(subscription).retry_count, next(subscription).retry_count] == [0, 1]
+
+    def test_consumers_that_come_as_others_go(self, client: KurrentDBClient, stream: str, group: str) -> None:
+        client.append_to_stream(stream, current_version=NONE, events=events(*["A"] * 60))
+        client.create_subscription_to_stream(group, stream)
+        seen: set[int] = set()
+
+        def consume(_: int) -> None:
+            while len(seen) < 60:
+                with (
+                    contextlib.suppress(GrpcDeadlineExceededError),  # the last events are in the others' hands
+                    client.read_subscription_to_stream(group, stream, event_buffer_size=1, timeout=2) as subscription,
+                ):
+                    event = next(subscription)
+                    subscription.ack(event)
+                    seen.add(event.stream_position)
+
+        with ThreadPoolExecutor(3) as pool:
+            list(pool.map(consume, range(3)))
+        assert len(seen) == 60
 
     def test_to_all_filtered(self, client: KurrentDBClient, stream: str, group: str) -> None:
         kind = uuid.uuid4().hex

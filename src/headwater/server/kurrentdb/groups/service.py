@@ -151,10 +151,8 @@ class PersistentSubscriptions:
                     yield response
         finally:
             answering.cancel()
-            await asyncio.gather(answering, return_exceptions=True)
-            group.disconnect(consumer)
-            if not group.consumers and self._groups.get(present.key) is group:
-                await asyncio.shield(self._put_down(group))
+            group.disconnect(consumer)  # before anything that may be broken off: others wait for what it had
+            await asyncio.shield(self._left(group))
 
     async def _running(self, present: Described) -> Group:
         async with self._starting:
@@ -166,6 +164,12 @@ class PersistentSubscriptions:
                 await group.start()
                 self._groups[present.key] = group
             return group
+
+    async def _left(self, group: Group) -> None:
+        """A consumer has gone: where it was the last one, the group need not be at work. Unless another one comes."""
+        async with self._starting:
+            if not group.consumers and self._groups.get(group.described.key) is group:
+                await self._put_down(group)
 
     async def _put_down(self, group: Group, reason: Exception | None = None) -> None:
         self._groups.pop(group.described.key, None)

@@ -19,6 +19,7 @@ SCRIPTS = (
     "marten",
     "dynamodb",
     "kafka_appends",
+    "server",
     "reading",
     "conditions",
     "subscriptions",

@@ -28,6 +28,8 @@ BACKENDS = {
     "marten+postgresql": "headwater.backends.marten:open",
     "dynamodb": "headwater.backends.dynamodb:open",
     "kafka": "headwater.backends.kafka:open",
+    "kurrentdb": "headwater.backends.kurrentdb:open",
+    "kurrentdb+discover": "headwater.backends.kurrentdb:open",
 }
 """URL scheme → where the function is that opens it: ``async (url, limits) -> Backend``.
 
@@ -39,7 +41,9 @@ _EXTRAS = {
     "headwater.backends.marten": "postgres",
     "headwater.backends.dynamodb": "dynamodb",
     "headwater.backends.kafka": "kafka",
+    "headwater.backends.kurrentdb": "kurrentdb",
     "headwater.personal": "personal",
+    "headwater.server": "server",
 }
 
 
@@ -71,7 +75,7 @@ def connect(
 
     ``memory:``, ``sqlite:///file.db`` (``sqlite:////absolute/file.db``), ``postgresql://user@host/database?schema=name``,
     ``marten+postgresql://user@host/database?schema=name``, ``dynamodb://table?region=name``,
-    ``kafka://host:9092/name?index=file.db``.
+    ``kafka://host:9092/name?index=file.db``, ``kurrentdb://host:2113?tls=false&index=file.db``.
 
     Arguments:
         limits: the bounds on what one call may carry.

@@ -22,6 +22,7 @@ from headwater.cli.read import read
 from headwater.cli.relay import relay
 from headwater.cli.scheduled import scheduled
 from headwater.cli.schema import schema
+from headwater.cli.serve import serve
 from headwater.cli.state import history, state
 from headwater.cli.streams import streams
 from headwater.cli.subjects import forget, subjects
@@ -76,6 +77,7 @@ app.command("history")(command(history))
 app.command("why")(command(why))
 app.command("replay-decisions")(command(replay_decisions))
 app.command("relay")(command(relay))
+app.command("serve")(command(serve))
 app.command("forget")(command(forget))
 app.add_typer(projections, name="projections")
 app.add_typer(types, name="types")

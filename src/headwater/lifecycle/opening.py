@@ -31,7 +31,7 @@ def open_existing(
 def existing(url: str, *, writing: bool) -> str:
     """The URL, so that nothing is made where there is no store."""
     parts = urlsplit(url)
-    if parts.scheme in ("postgresql", "postgres", "dynamodb", "kafka"):
+    if parts.scheme in ("postgresql", "postgres", "dynamodb", "kafka", "kurrentdb", "kurrentdb+discover"):
         url += ("&" if parts.query else "?") + "create=no"
     if parts.scheme == "sqlite":
         path = Path(unquote(parts.path[1:]))

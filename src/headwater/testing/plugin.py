@@ -1,7 +1,11 @@
-"""The pytest plugin: two options, and asserts that explain themselves. Loads nothing but pytest until it is used."""
+"""The pytest plugin: two options, a KurrentDB for tests, and asserts that explain themselves.
+
+Loads nothing but pytest until it is used.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,3 +37,15 @@ def pytest_configure(config: pytest.Config) -> None:
         from headwater.testing.recording import Recorder
 
         config.pluginmanager.register(Recorder(file), "headwater-promises")
+
+
+@pytest.fixture
+def kurrentdb_url() -> Iterator[str]:
+    """The connection string of an empty KurrentDB, which is gone after the test: ``headwater serve memory:``.
+
+    For any client of KurrentDB. Needs the extras ``server`` and ``cli``.
+    """
+    from headwater.testing.serving import ServerProcess
+
+    with ServerProcess() as server:
+        yield server.url

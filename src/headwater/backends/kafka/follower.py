@@ -19,13 +19,11 @@ from confluent_kafka import IsolationLevel, KafkaError, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from headwater.backends.kafka.clients import CALL_SECONDS, consumer, ends_of, unavailable
-from headwater.backends.kafka.index import IDENTITY, OFFSET, SEQUENCE, apply_beside, apply_event, fact, keep
+from headwater.backends.kafka.index import IDENTITY, OFFSET, SEQUENCE, apply_event
 from headwater.backends.kafka.messages import (
     COMMIT,
     OWNER,
     STORE,
-    STREAM,
-    Beside,
     Committed,
     Mark,
     Owner,
@@ -37,6 +35,7 @@ from headwater.backends.kafka.messages import (
 )
 from headwater.backends.kafka.url import Place
 from headwater.backends.sqlite.connections import StoreFile, begin
+from headwater.backends.sqlite.mirror import STREAM, Beside, apply_beside, fact, keep
 from headwater.backends.sqlite.transaction import Heads, Transaction
 from headwater.errors import CorruptStore, HeadwaterError, StoreUnavailable
 from headwater.events import Event

@@ -12,11 +12,12 @@ from weakref import WeakValueDictionary
 
 from headwater.backends.kafka.clients import admin_of, ensure_topics
 from headwater.backends.kafka.follower import Follower
-from headwater.backends.kafka.index import fact, keep_new_name, opened, owned_file
+from headwater.backends.kafka.index import keep_new_name, opened
 from headwater.backends.kafka.owner import Ownership
 from headwater.backends.kafka.url import Place
 from headwater.backends.kafka.writer import KafkaWriter
 from headwater.backends.sqlite.connections import StoreFile
+from headwater.backends.sqlite.mirror import fact, owned_file
 from headwater.errors import StoreUnavailable
 from headwater.waiting import Signal
 

@@ -14,19 +14,14 @@ import msgspec
 
 from headwater.events import Event, datetime_of
 
-__all__ = ["CHECKPOINT", "COMMIT", "OWNER", "RECORD", "SNAPSHOT", "STORE", "STREAM"]
-__all__ += ["Beside", "Committed", "Headers", "Mark", "Owner", "Received", "Store"]
+__all__ = ["COMMIT", "OWNER", "STORE"]
+__all__ += ["Committed", "Headers", "Mark", "Owner", "Received", "Store"]
 __all__ += ["event_of", "headers_of", "key_of", "position_of", "split_key"]
 
 COMMIT, OWNER, STORE = "commit", "owner", "store"
 """About the store itself: the last transaction, who owns it, what it is."""
-CHECKPOINT, RECORD, SNAPSHOT, STREAM = "checkpoint", "record", "snapshot", "stream"
-"""Rows of the index's tables."""
-
 Headers = list[tuple[str, str | bytes | None]]
 Received = Sequence[tuple[str, bytes]]
-Beside = tuple[str, str, bytes | None]
-"""A kind, a name, and its value: None where it was removed."""
 
 
 class Store(msgspec.Struct, frozen=True):

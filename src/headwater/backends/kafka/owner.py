@@ -17,7 +17,6 @@ from confluent_kafka.admin import AdminClient
 
 from headwater.backends.kafka.clients import CALL_SECONDS, discard, is_fencing, message_bytes_max, producer, unavailable
 from headwater.backends.kafka.follower import Follower
-from headwater.backends.kafka.index import Changes
 from headwater.backends.kafka.messages import (
     COMMIT,
     OWNER,
@@ -31,6 +30,7 @@ from headwater.backends.kafka.messages import (
     key_of,
 )
 from headwater.backends.kafka.url import Place
+from headwater.backends.sqlite.mirror import Changes
 from headwater.errors import NotOwner, StoreUnavailable
 
 __all__ = ["LEASE_SECONDS", "Ownership", "Unsure"]

@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from headwater.backends.kafka.follower import Follower
-from headwater.backends.kafka.index import OFFSET, SEQUENCE, Changes, capture, changes, keep
+from headwater.backends.kafka.index import OFFSET, SEQUENCE, SNAPSHOT_BYTES_MAX
 from headwater.backends.kafka.messages import Mark
 from headwater.backends.kafka.owner import Beating, Ownership, Unsure
 from headwater.backends.sqlite.connections import StoreFile
+from headwater.backends.sqlite.mirror import Changes, capture, changes, keep
 from headwater.backends.sqlite.transaction import Transaction
 from headwater.backends.sqlite.writer import Outcome, Work, Writer
 from headwater.errors import HeadwaterError, OutcomeUnknown, StoreUnavailable
@@ -82,7 +83,7 @@ class KafkaWriter(Writer):
             return None, refused
 
     def _before_commit(self, transaction: Transaction, position: int, outcomes: list[Outcome]) -> None:
-        found = changes(transaction.connection, position)
+        found = changes(transaction.connection, position, SNAPSHOT_BYTES_MAX)
         if not found.events and not found.beside:
             if any(refusal for _, refusal in outcomes):  # by a former owner's index, it might be wrong
                 self._ownership.prove()

@@ -166,6 +166,10 @@ class SQLiteBackend:
         return await self._read(reader.read_log, query, after, before, limit, backwards, self._page_bytes_max)
 
     async def head(self) -> int:
+        return await self._last()
+
+    async def _last(self) -> int:
+        """The last position in the file."""
         return await self._read(reader.head)
 
     async def wait(self, after: int, seconds: float) -> bool:
@@ -173,7 +177,7 @@ class SQLiteBackend:
         while True:
             news = self._signal.subscribe()
             try:
-                if await self.head() > after:
+                if await self._last() > after:
                     return True
                 left = deadline - monotonic()
                 if left <= 0:

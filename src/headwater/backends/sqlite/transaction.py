@@ -64,6 +64,10 @@ class Heads:
         """After a rollback: nothing remembered is sure."""
         self._data_version = -1
 
+    def forget_stream(self, stream: str) -> None:
+        """What is remembered of one stream is not sure: its row was changed by other means."""
+        self._streams.pop(stream, None)
+
     def of(self, stream: str) -> Head:
         """The stream's head, with what the transaction under way did to it."""
         head = self._streams.get(stream)

@@ -1,5 +1,5 @@
--- What a transaction of the owner changes beside the log, so that it can be committed to Kafka first. Temporary: only the
--- owner's connection has it, so what the follower applies is not taken for a change.
+-- What a transaction changes beside the log, so that it can be committed elsewhere first. Temporary: only the writer's
+-- connection has it, so what a follower applies is not taken for a change.
 
 create temp table changed (kind text not null, name text not null, primary key (kind, name)) without rowid;
 

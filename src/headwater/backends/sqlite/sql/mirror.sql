@@ -1,4 +1,4 @@
--- Rows of the index's tables as they go to Kafka, and as they come from there.
+-- Rows of the tables beside the log as they go to another technology, and as they come from there.
 
 -- name: noted
 -- All that was changed, but streams that appends have made in this transaction: the events tell of those.

@@ -1,0 +1,1 @@
+"""KurrentDB's protocol: its gRPC services, answered from any store."""

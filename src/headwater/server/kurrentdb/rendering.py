@@ -1,0 +1,129 @@
+"""Responses to readers: an event of the store as the message a client reads, links followed where that was asked."""
+
+from __future__ import annotations
+
+import time
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+
+from headwater.events import Event
+from headwater.server.kurrentdb.messages import message
+from headwater.server.kurrentdb.recorded import LINK, fill_link, fill_recorded
+from headwater.server.kurrentdb.system import DELETED, subject_of
+from headwater.server.kurrentdb.virtual import Virtual
+from headwater.store import EventStore
+
+__all__ = ["Rendering", "now"]
+
+_RESPONSE = message("event_store.client.streams.ReadResp")
+
+
+class Rendering:
+    """How one reader wants its events: the form of ids, links followed or not, and the made-up stream it reads."""
+
+    def __init__(
+        self,
+        store: EventStore,
+        *,
+        structured: bool,
+        resolve: bool,
+        virtual: Virtual | None = None,
+        response: Any = _RESPONSE,
+    ) -> None:
+        self._store = store
+        self._structured = structured
+        self._resolve = resolve
+        self._virtual = virtual
+        self._response = response
+
+    async def of(self, event: Event) -> Any:
+        """The response for one event."""
+        response = self._response()
+        shown = response.event
+        shown.commit_position = event.position
+        if self._virtual is not None:
+            fill_link(
+                shown.link if self._resolve else shown.event, self._virtual.name, event, structured=self._structured
+            )
+            if self._resolve:
+                fill_recorded(shown.event, event, structured=self._structured)
+        elif self._resolve and event.type == LINK:
+            fill_recorded(shown.link, event, structured=self._structured)
+            target = await self._target(event)
+            if target is not None:
+                fill_recorded(shown.event, target, structured=self._structured)
+        else:
+            fill_recorded(shown.event, event, structured=self._structured)
+        return response
+
+    async def metadata(self, event: Event) -> Any:
+        """The response for the last event of a stream's metadata.
+
+        Deleting a stream writes there that all of it is out. Where the stream has had events since, what is out ends
+        before the first of those, and that is what a client must read: else it would delete the stream by writing back
+        what it read.
+        """
+        response = await self.of(event)
+        about = event.data if event.raw_data[:1] == b"{" else {}
+        if isinstance(about, dict) and about.get("$tb") == DELETED:
+            info = await self._store.stream(subject_of(event.stream or ""))
+            if info is not None and info.state == "open":
+                response.event.event.data = msgspec.json.encode({**about, "$tb": info.first_version - 1})
+        return response
+
+    async def _target(self, link: Event) -> Event | None:
+        """The event that a link stands for; None where it is gone, or the link names none."""
+        revision, at, stream = link.raw_data.decode(errors="replace").partition("@")
+        if not (at and stream and revision.isdecimal() and len(revision) < 19):
+            return None
+        async with aclosing(self._store.read(stream, after=int(revision), before=int(revision) + 2)) as events:
+            async for event in events:
+                return event
+        return None
+
+    def confirmation(self, subscription: str) -> Any:
+        """The first response to a subscriber."""
+        response = self._response()
+        response.confirmation.subscription_id = subscription
+        return response
+
+    def not_found(self, stream: str) -> Any:
+        """The only response to who reads a stream that is not there."""
+        response = self._response()
+        response.stream_not_found.stream_identifier.stream_name = stream.encode()
+        return response
+
+    def checkpoint(self, position: int) -> Any:
+        """Everything that a filter lets through was sent, up to here."""
+        response = self._response()
+        response.checkpoint.commit_position = response.checkpoint.prepare_position = position
+        now(response.checkpoint.timestamp)
+        return response
+
+    def caught_up(self, *, revision: int | None = None, position: int | None = None) -> Any:
+        """The reader has all there is: of a stream up to a revision, of the log up to a position."""
+        response = self._response()
+        now(response.caught_up.timestamp)
+        if revision is not None:
+            response.caught_up.stream_revision = revision
+        if position is not None:
+            response.caught_up.position.commit_position = position
+            response.caught_up.position.prepare_position = position
+        return response
+
+    def ends(self, first: int | None, last: int | None) -> list[Any]:
+        """Where a stream begins and ends, for the clients that ask."""
+        responses = []
+        for name, value in (("first_stream_position", first), ("last_stream_position", last)):
+            if value is not None:
+                response = self._response()
+                setattr(response, name, value)
+                responses.append(response)
+        return responses
+
+
+def now(timestamp: Any) -> None:
+    """Write the present time into a protobuf timestamp."""
+    timestamp.seconds, timestamp.nanos = divmod(time.time_ns(), 1_000_000_000)

@@ -18,6 +18,7 @@ from headwater.testing.conformance.read import ReadPromises
 from headwater.testing.conformance.streams import StreamListing
 from headwater.testing.consuming import RollBack
 from tests.services.marten import MakeSchema
+from tests.services.postgres import rolling_back
 
 
 class TestMarten(Conformance):
@@ -28,8 +29,8 @@ class TestMarten(Conformance):
         return marten_schema(identity="string").url()
 
     @pytest.fixture
-    def roll_back(self, postgres_roll_back: RollBack) -> RollBack:
-        return postgres_roll_back
+    def roll_back(self, marten_database: str) -> RollBack:
+        return rolling_back(marten_database)
 
 
 class TestOneTenantOfMany(

@@ -70,10 +70,15 @@ def postgres_schema_url(postgres_url: str) -> Iterator[str]:
 @pytest.fixture
 def postgres_roll_back(postgres_url: str) -> RollBack:
     """Appends in a transaction of its own, and rolls that back."""
+    return rolling_back(postgres_url)
+
+
+def rolling_back(url: str) -> RollBack:
+    """The same, in the database at the URL."""
     import psycopg
 
     async def roll_back(store: EventStore, stream: str, events: list[NewEvent]) -> None:
-        async with await psycopg.AsyncConnection.connect(postgres_url) as connection:
+        async with await psycopg.AsyncConnection.connect(url) as connection:
             await store.bind(connection).append(stream, events)
             await asyncio.sleep(0.005)  # while others commit above it
             await connection.rollback()

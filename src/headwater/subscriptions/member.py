@@ -51,6 +51,8 @@ LOOKS_PER_LEASE = 4
 
 LEASE_KEPT = 0.8
 """Share of what is left of a lease that a member which leaves may use up."""
+CANCEL_SECONDS = 1.0
+"""After so long, what was told to end and did not is told again."""
 
 
 class Member:
@@ -101,10 +103,11 @@ class Member:
         try:
             await asyncio.wait([stopped, self._failure], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            ending: list[asyncio.Future[Any]] = [stopped, *tending]
-            for each in ending:
-                each.cancel()
-            await asyncio.wait(ending)
+            ending: set[asyncio.Future[Any]] = {stopped, *tending}
+            while ending:  # again where it was lost on the way, as by asyncio.wait_for up to Python 3.11
+                for each in ending:
+                    each.cancel()
+                _, ending = await asyncio.wait(ending, timeout=CANCEL_SECONDS)
             await self._leave(patient=self._stopping.is_set())
         if self._failure.done():
             self._failure.result()

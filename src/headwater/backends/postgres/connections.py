@@ -47,11 +47,21 @@ class Connections:
         await self._pool.open()
 
     async def take(self) -> Connection:
-        """A connection of one's own, to be given back. Raises ``StoreUnavailable``."""
+        """A connection of one's own, to be given back. Raises ``StoreUnavailable``.
+
+        The pool waits by ``asyncio.wait_for``, which up to Python 3.11 forgets a cancellation that comes at the very
+        moment when what it waits for does. A consumer would then go on for ever.
+        """
+        task = asyncio.current_task()
+        before = task.cancelling() if task is not None else 0
         try:
-            return await self._pool.getconn()
+            connection = await self._pool.getconn()
         except psycopg.Error as error:
             raise translated(error, self._target) from error
+        if task is not None and task.cancelling() > before:
+            await self.give_back(connection)
+            raise asyncio.CancelledError
+        return connection
 
     async def give_back(self, connection: Connection) -> None:
         """The pool drops a broken one, and makes another."""

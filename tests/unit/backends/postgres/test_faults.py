@@ -13,6 +13,7 @@ from tests.unit.backends.postgres.conftest import Connection, Wire
 
 import headwater as hw
 from headwater.backends.postgres import appender, connections
+from headwater.backends.postgres.connections import Connections
 from headwater.backends.postgres.faults import Fault, fault_of, translated
 from headwater.backends.postgres.url import parse
 
@@ -225,6 +226,28 @@ async def test_an_append_that_is_cancelled_while_it_stalls_gives_its_place_free(
             await lone
         done = await store.append("loan-1", hw.NewEvent("A_ACCEPTED", {}))
         assert done.version == 2  # the server was told to stop
+
+
+async def test_no_cancellation_is_lost(postgres_url: str) -> None:
+    """Whoever is cancelled while he waits for a connection is, though one be handed to him at that very moment."""
+    pool = Connections(parse(f"{postgres_url}{'&' if '?' in postgres_url else '?'}pool=2"))
+    await pool.open()
+    held = [await pool.take(), await pool.take()]
+    for steps in range(60):
+        waiting = asyncio.create_task(pool.take())
+        await asyncio.sleep(0.002)
+        await pool.give_back(held.pop())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        if waiting.cancel():
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            held.append(await pool.take())
+        else:
+            held.append(await waiting)
+    for connection in held:
+        await pool.give_back(connection)
+    await pool.close()
 
 
 async def test_close_waits_for_what_was_given_and_takes_no_more(postgres_schema_url: str) -> None:

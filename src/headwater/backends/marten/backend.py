@@ -19,7 +19,7 @@ from headwater.backends.postgres.backend import PostgresBackend, capabilities_of
 from headwater.backends.postgres.connections import Connections
 from headwater.backends.postgres.examining import Examination
 from headwater.backends.postgres.reader import Reading
-from headwater.backends.postgres.wakeup import Wakeup
+from headwater.backends.postgres.wakeup import LOOK_MOST_DEAF, Wakeup
 from headwater.errors import InvalidEvent
 from headwater.limits import Limits
 from headwater.queries import ExpectedVersion, Query
@@ -27,7 +27,8 @@ from headwater.queries import ExpectedVersion, Query
 __all__ = ["MartenBackend"]
 
 CHANNEL = "mt_events_appended"
-"""Where a Marten application tells, and hears, of appends, if it was told to (``UseListenNotifyForEventAppends``)."""
+"""Where a Marten application tells, and hears, of appends, if it was told to (``UseListenNotifyForEventAppends``). Most
+were not, so readers also look by themselves often."""
 
 
 class MartenBackend(PostgresBackend):
@@ -50,7 +51,7 @@ class MartenBackend(PostgresBackend):
             Settled(connections, statements, target),
             MartenCalls(statements, self._names, target),
             Reading(rows.event_of, seeks_max=0, key_of=self._names.key),
-            Wakeup(connections, target.server, statements["tell"], CHANNEL),
+            Wakeup(connections, target.server, statements["tell"], CHANNEL, LOOK_MOST_DEAF),
             limits,
         )
 

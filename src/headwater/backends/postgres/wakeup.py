@@ -38,11 +38,14 @@ LOOK_MOST_DEAF = 0.1
 class Wakeup:
     """Tells of appends and hears of them. Bound to the event loop that it is first used in."""
 
-    def __init__(self, connections: Connections, target: Target, statement: str, channel: str) -> None:
+    def __init__(
+        self, connections: Connections, target: Target, statement: str, channel: str, look_most: float = LOOK_MOST
+    ) -> None:
         self._connections = connections
         self._target = target
         self._statement = statement
         self._channel = channel
+        self._look_most = look_most  # where notifications arrive; less where not everybody sends them
         self._name = uuid.uuid4().hex
         self._signal = Signal()
         self._untold = False
@@ -61,7 +64,7 @@ class Wakeup:
     @property
     def look_most(self) -> float:
         """The longest pause, in seconds, between a waiting reader's own looks."""
-        return LOOK_MOST if self._hearing else LOOK_MOST_DEAF
+        return self._look_most if self._hearing else LOOK_MOST_DEAF
 
     def listen(self) -> Signal:
         """The signal that is given when events may have come; from now on, of other processes' too."""

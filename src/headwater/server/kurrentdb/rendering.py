@@ -105,12 +105,13 @@ class Rendering:
     def caught_up(self, *, revision: int | None = None, position: int | None = None) -> Any:
         """The reader has all there is: of a stream up to a revision, of the log up to a position."""
         response = self._response()
-        now(response.caught_up.timestamp)
-        if revision is not None:
-            response.caught_up.stream_revision = revision
-        if position is not None:
-            response.caught_up.position.commit_position = position
-            response.caught_up.position.prepare_position = position
+        _place(response.caught_up, revision, position)
+        return response
+
+    def fell_behind(self, *, revision: int | None = None, position: int | None = None) -> Any:
+        """It had, up to there, and was too slow for what came since: that is read from the store again."""
+        response = self._response()
+        _place(response.fell_behind, revision, position)
         return response
 
     def ends(self, first: int | None, last: int | None) -> list[Any]:
@@ -127,3 +128,11 @@ class Rendering:
 def now(timestamp: Any) -> None:
     """Write the present time into a protobuf timestamp."""
     timestamp.seconds, timestamp.nanos = divmod(time.time_ns(), 1_000_000_000)
+
+
+def _place(target: Any, revision: int | None, position: int | None) -> None:
+    now(target.timestamp)
+    if revision is not None:
+        target.stream_revision = revision
+    if position is not None:
+        target.position.commit_position = target.position.prepare_position = position

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +18,7 @@ from headwater.server.kurrentdb.access import Access
 from headwater.server.kurrentdb.appending import Appending
 from headwater.server.kurrentdb.deleting import Deleting
 from headwater.server.kurrentdb.groups import PersistentSubscriptions
+from headwater.server.kurrentdb.groups.lease import Server
 from headwater.server.kurrentdb.reading import Reading
 from headwater.server.kurrentdb.refusals import Refused
 from headwater.server.kurrentdb.rpc import Calls, Service
@@ -45,11 +47,15 @@ class KurrentServer:
         self.health = None if settings.health_port is None else Health(settings.host, settings.health_port, store.head)
         self.port = settings.port
         access = Access(store)
-        self._groups = PersistentSubscriptions(store, self._following, access)
+        self._groups = PersistentSubscriptions(store, self._following, access, self._me)
         self._metadata = Metadata(store)
         own = [self._groups.service(), *self._about.own()]
         self._about.services = services = [*_services(store, self._following, self._metadata, access), *own]
         self._calls = Calls(services, None if self._accounts is None else self._guard)
+
+    def _me(self) -> Server:
+        """This server, as the others over the same store know it."""
+        return Server(f"{socket.gethostname()}:{self.port}", *self._settings.address(self.port))
 
     def _guard(self, headers: Mapping[str, str]) -> User:
         assert self._accounts is not None

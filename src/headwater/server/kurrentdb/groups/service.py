@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 import grpc
@@ -12,7 +12,8 @@ from headwater.server.following import Following
 from headwater.server.kurrentdb.access import READ, Access, refuse_unless_operator
 from headwater.server.kurrentdb.groups.consumers import Consumer, Message
 from headwater.server.kurrentdb.groups.described import ALL, Described, described, source_of
-from headwater.server.kurrentdb.groups.group import Group
+from headwater.server.kurrentdb.groups.group import Group, dropped
+from headwater.server.kurrentdb.groups.lease import Lease, Server, dismiss, place_of
 from headwater.server.kurrentdb.groups.parking import Parking
 from headwater.server.kurrentdb.groups.register import Register
 from headwater.server.kurrentdb.groups.showing import shown
@@ -35,7 +36,8 @@ ROOM_MOST = 10_000
 class PersistentSubscriptions:
     """The groups of one store, and those at work in this process."""
 
-    def __init__(self, store: EventStore, following: Following, access: Access) -> None:
+    def __init__(self, store: EventStore, following: Following, access: Access, me: Callable[[], Server]) -> None:
+        self._me = me
         self._store = store
         self._access = access
         self._following = following
@@ -108,9 +110,9 @@ class PersistentSubscriptions:
 
     async def _show(self, present: Described, target: Any) -> None:
         group = self._groups.get(present.key)
-        kept = await self._store.checkpoints.load(present.checkpoint)
+        kept = await place_of(self._store._backend, present.id)
         parked = await Parking(self._store, present).count()
-        shown(target, present, group, kept.position if kept is not None else None, parked)
+        shown(target, present, group, kept, parked)
 
     async def replay_parked(self, request: Any, call: Call) -> Any:
         """Bring back what a group has parked, now or when its next consumer comes."""
@@ -166,10 +168,12 @@ class PersistentSubscriptions:
     async def _running(self, present: Described) -> Group:
         async with self._starting:
             group = self._groups.get(present.key)
-            if group is None or group.described != present:
-                if group is not None:  # another process has changed it
-                    await self._put_down(group, _dropped(group.described))
-                group = Group(self._store, self._following, present)
+            if group is None or group.lost or group.described != present:
+                if group is not None:  # another process has changed it, or deals it
+                    await self._put_down(group, dropped(group.described))
+                group = Group(
+                    self._store, self._following, present, Lease(self._store._backend, present.id, self._me())
+                )
                 await group.start()
                 self._groups[present.key] = group
             return group
@@ -188,18 +192,13 @@ class PersistentSubscriptions:
         async with self._starting:
             group = self._groups.get(present.key)
             if group is not None:
-                await self._put_down(group, _dropped(present))
+                await self._put_down(group, dropped(present))
+        await dismiss(self._store._backend, present.id)
 
     async def close(self, reason: Exception) -> None:
         """Send all consumers away, and keep where each group is."""
         for group in list(self._groups.values()):
             await self._put_down(group, reason)
-
-
-def _dropped(group: Described) -> Refused:
-    trailers = case("persistent-subscription-dropped", stream_name=group.source, group_name=group.group)
-    text = f"Subscription group {group.group} on stream {group.source} was dropped."
-    return Refused(grpc.StatusCode.CANCELLED, text, trailers)
 
 
 def _rendering(store: EventStore, group: Described, options: Any, sight: Sight) -> Rendering:

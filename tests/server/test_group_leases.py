@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+import grpc
 import msgspec
 import pytest
-from kurrentdbclient import KurrentDBClient, StreamState
+from kurrentdbclient import AsyncKurrentDBClient, KurrentDBClient, StreamState
 from kurrentdbclient.exceptions import KurrentDBClientError, NodeIsNotLeaderError
 
 import headwater as hw
 from headwater.backend import RecordChange
+from headwater.server import KurrentServer, Settings
 from headwater.server.kurrentdb.groups import lease as module
 from headwater.server.kurrentdb.groups.lease import Held, Lease, Lost, Server, dismiss, place_of
 from headwater.server.kurrentdb.refusals import Refused
@@ -25,7 +29,17 @@ from tests.server.conftest import events
 ANY = StreamState.ANY
 ONE, TWO = Server("one:1", "one", 2113), Server("two:1", "two", 2114)
 
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+"""The client's consumer complains when it is thrown away after it was refused."""
+
 Start = Callable[..., ServerProcess]
+
+
+@pytest.fixture(autouse=True)
+def thrown_away() -> Iterator[None]:
+    """So that it complains here, where that is left out."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(params=["SQLite", "PostgreSQL"])
@@ -130,8 +144,6 @@ def test_one_that_starts_where_another_died_goes_on_at_once(start: Start) -> Non
 
 
 def test_one_that_was_frozen_deals_nothing_more(start: Start) -> None:
-    import os
-
     one, other = start(), start()
     with KurrentDBClient(one.url) as first, KurrentDBClient(other.url) as second:
         first.append_to_stream("order-1", current_version=ANY, events=events("A"))
@@ -156,6 +168,22 @@ def test_one_that_was_frozen_deals_nothing_more(start: Start) -> None:
 async def store() -> AsyncIterator[hw.EventStore]:
     async with hw.connect("memory:") as opened:
         yield opened
+
+
+async def test_who_comes_back_while_a_server_stops_does_not_make_it_take_the_group_again(store: hw.EventStore) -> None:
+    server = KurrentServer(store, Settings(port=0))
+    await server.start()
+    async with AsyncKurrentDBClient(server.url) as client:
+        await client.create_subscription_to_all("g")
+        consumer = await client.read_subscription_to_all("g")
+        await server._groups.close(Refused(grpc.StatusCode.UNAVAILABLE, "the server is stopping"))
+        with pytest.raises(KurrentDBClientError, match="stopping"):
+            await anext(consumer)
+        with pytest.raises(KurrentDBClientError, match="stopping"):
+            await client.read_subscription_to_all("g")
+    (record,) = await store._backend.load_records("kurrentdb/groups/")
+    assert not msgspec.json.decode(record.value, type=Held).server
+    await server.stop(0)
 
 
 class TestALease:

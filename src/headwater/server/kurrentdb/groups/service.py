@@ -44,6 +44,7 @@ class PersistentSubscriptions:
         self._register = Register(store)
         self._groups: dict[str, Group] = {}
         self._starting = asyncio.Lock()
+        self._closed: Exception | None = None
 
     def service(self) -> Service:
         """The methods, by their names in the protocol."""
@@ -167,6 +168,8 @@ class PersistentSubscriptions:
 
     async def _running(self, present: Described) -> Group:
         async with self._starting:
+            if self._closed is not None:
+                raise self._closed
             group = self._groups.get(present.key)
             if group is None or group.lost or group.described != present:
                 if group is not None:  # another process has changed it, or deals it
@@ -193,12 +196,15 @@ class PersistentSubscriptions:
             group = self._groups.get(present.key)
             if group is not None:
                 await self._put_down(group, dropped(present))
-        await dismiss(self._store._backend, present.id)
+        if group is None or group.lost:
+            await dismiss(self._store._backend, present.id)
 
     async def close(self, reason: Exception) -> None:
-        """Send all consumers away, and keep where each group is."""
-        for group in list(self._groups.values()):
-            await self._put_down(group, reason)
+        """Send all consumers away for good, keep where each group is, and leave the groups to other servers."""
+        self._closed = reason
+        async with self._starting:
+            for group in list(self._groups.values()):
+                await self._put_down(group, reason)
 
 
 def _rendering(store: EventStore, group: Described, options: Any, sight: Sight) -> Rendering:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -14,6 +15,10 @@ import pytest
 from kurrentdbclient import AsyncKurrentDBClient, KurrentDBClient, NewEvent, NewEvents, StreamState
 from kurrentdbclient.exceptions import AccessDeniedError, NotFoundError
 
+import headwater as hw
+from headwater.server.accounts import User
+from headwater.server.kurrentdb import access as module
+from headwater.server.kurrentdb.access import READ, Access
 from headwater.testing.serving import ServerProcess
 from tests.server.conftest import NODE_FILES, events
 
@@ -245,6 +250,20 @@ def test_the_node_client(guarded: tuple[ServerProcess, Path], admin: KurrentDBCl
     )
     steps = ("append", "read", "delete", "metadata", "everything")
     assert done.stdout.splitlines() == [f"{step}: denied" for step in steps], done.stderr
+
+
+async def test_a_list_counts_at_once_where_it_is_written_and_soon_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.3)
+    joe = User("joe", frozenset())
+    async with hw.connect("memory:") as store:
+        here, elsewhere = Access(store), Access(store)
+        assert await here.allows(joe, "order-1", READ)
+        assert await elsewhere.allows(joe, "order-1", READ)
+        await store.append("$$order-1", hw.NewEvent("$metadata", {"$acl": {"$r": []}}))
+        here.changed("$$order-1")
+        assert not await here.allows(joe, "order-1", READ)
+        await asyncio.sleep(0.35)
+        assert not await elsewhere.allows(joe, "order-1", READ)
 
 
 def test_without_users_a_list_keeps_nobody(client: KurrentDBClient, stream: str) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
+import base64
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,45 +12,16 @@ from kurrentdbclient.exceptions import KurrentDBClientError, NotFoundError, Unau
 
 from headwater.errors import BadUrl, HeadwaterError
 from headwater.server import Settings
-from headwater.server.accounts import Accounts
+from headwater.server.accounts import Accounts, User
 from headwater.testing.serving import ServerProcess
 from tests.server.conftest import events
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A certificate for 127.0.0.1 that signs itself, and its key."""
-    x509 = pytest.importorskip("cryptography.x509")
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    files = tmp_path / "server.pem", tmp_path / "server.key"
-    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    files[1].write_bytes(key.private_bytes(pem, form, serialization.NoEncryption()))
-    return files
 
 
 @pytest.fixture
 def users(tmp_path: Path) -> Path:
     file = tmp_path / "users"
     file.touch(mode=0o600)
-    file.write_text("# who may\nadmin:change:it\njoe:secret\n")
+    file.write_text("# who may\nadmin:change:it:$admins\njoe:secret\n\nann:pass:word: clerks, $ops \n")
     return file
 
 
@@ -132,5 +102,24 @@ def test_headers_that_name_nobody(users: Path, header: str | None) -> None:
     assert Accounts(users).user_of(header) is None
 
 
-def test_a_password_with_a_colon(users: Path) -> None:
-    assert Accounts(users).user_of("Basic YWRtaW46Y2hhbmdlOml0") == "admin"
+@pytest.mark.parametrize(
+    ("credentials", "user"),
+    [
+        ("admin:change:it", User("admin", frozenset({"$admins"}))),
+        ("ann:pass:word", User("ann", frozenset({"clerks", "$ops"}))),
+        ("joe:secret", User("joe", frozenset())),
+        ("joe:secret:", None),
+        ("admin:change:it:$admins", None),
+    ],
+)
+def test_names_passwords_groups(users: Path, credentials: str, user: User | None) -> None:
+    assert Accounts(users).user_of(f"Basic {base64.b64encode(credentials.encode()).decode()}") == user
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"), [("joe", "not name:password"), ("joe::clerks", "not name:password"), ("$ops:x", "of a group")]
+)
+def test_lines_that_name_nobody(users: Path, line: str, problem: str) -> None:
+    users.write_text(line + "\n")
+    with pytest.raises(BadUrl, match=problem):
+        Accounts(users)

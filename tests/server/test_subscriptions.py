@@ -7,7 +7,7 @@ import threading
 import uuid
 
 import pytest
-from kurrentdbclient import AsyncKurrentDBClient, CaughtUp, Checkpoint, KurrentDBClient, StreamState
+from kurrentdbclient import AsyncKurrentDBClient, CaughtUp, Checkpoint, FellBehind, KurrentDBClient, StreamState
 from kurrentdbclient.exceptions import GrpcDeadlineExceededError
 from kurrentdbclient.streams import AsyncCatchupSubscription
 
@@ -114,6 +114,35 @@ class TestToAll:
         for _ in range(total // 10):
             await async_client.append_to_stream(stream, current_version=ANY, events=events(*["A"] * 10))
         assert await asyncio.gather(*reading) == [list(range(total))] * readers
+
+    @pytest.mark.parametrize("source", ["stream", "category", "all"])
+    def test_a_reader_that_falls_behind_is_told(self, client: KurrentDBClient, stream: str, source: str) -> None:
+        told = {"include_caught_up": True, "include_fell_behind": True}
+        category = f"$ce-{stream.partition('-')[0]}"
+        with (
+            client.subscribe_to_stream(stream, from_end=True, **told)
+            if source == "stream"
+            else client.subscribe_to_stream(category, from_end=True, resolve_links=True, **told)
+            if source == "category"
+            else client.subscribe_to_all(from_end=True, **told)
+        ) as subscription:
+            assert isinstance(next(subscription), CaughtUp)
+            for _ in range(60):  # while it does not read: more than is kept in memory and on the way
+                client.append_to_stream(stream, current_version=ANY, events=events("A", data=b"x" * 1_000_000))
+            seen = [next(subscription)]
+            while not isinstance(seen[-1], CaughtUp):
+                seen.append(next(subscription))
+            fell = next(each for each in seen if isinstance(each, FellBehind))
+            at = seen.index(fell)
+            assert len([each for each in seen if isinstance(each, FellBehind)]) == 1
+            assert 0 < at < 50
+            before = seen[at - 1]
+            if source == "stream":
+                assert fell.stream_position == before.stream_position == at - 1
+            elif source == "all":
+                assert fell.commit_position == before.commit_position
+            revisions = [each.stream_position for each in seen if not isinstance(each, FellBehind | CaughtUp)]
+            assert revisions == list(range(60))  # nothing is missing, and nothing comes twice
 
     @pytest.mark.parametrize("late", [False, True], ids=["live", "catching up"])
     async def test_a_reader_that_does_not_read_costs_no_memory(

@@ -23,7 +23,10 @@ async def serve(
     ] = None,
     key: Annotated[Path | None, typer.Option("--tls-key", help="Its private key, a PEM file.")] = None,
     users: Annotated[
-        Path | None, typer.Option("--users", help="A file of name:password lines; without it, anybody may connect.")
+        Path | None,
+        typer.Option(
+            "--users", help="A file of name:password or name:password:groups lines; without it, anybody may connect."
+        ),
     ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen without TLS where other machines can connect.")

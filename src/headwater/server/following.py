@@ -39,6 +39,8 @@ class Stretch(NamedTuple):
     upto: int
     live: bool
     """Nothing more is there now. The reader is at the end of the log."""
+    kept: bool
+    """It was in memory. Where a reader that was at the end gets one that was not, it has fallen behind."""
 
 
 class Following:
@@ -76,12 +78,12 @@ class Following:
                 upto = last
                 if len(found) >= PAGE_EVENTS or size_of(found) >= PAGE_BYTES:
                     break
-        return Stretch(found, upto, upto >= self._position)
+        return Stretch(found, upto, upto >= self._position, True)
 
     async def _read(self, after: int, query: Query | None) -> Stretch:
         head = await self._store.head()
         if head <= after:
-            return Stretch([], after, True)
+            return Stretch([], after, True, False)
         found: list[Event] = []
         size = 0
         async with aclosing(self._store.read_all(after=after, before=head + 1, query=query)) as events:
@@ -89,14 +91,15 @@ class Following:
                 found.append(event)
                 size += size_of([event])
                 if len(found) == PAGE_EVENTS or size >= PAGE_BYTES:
-                    return Stretch(found, event.position, False)
-        return Stretch(found, head, True)
+                    return Stretch(found, event.position, False, False)
+        return Stretch(found, head, True, False)
 
     async def _more(self, after: int) -> None:
         """Wait until there is more after a position."""
         if self._task is None:
-            self._position = self._begin = await self._store.head()
+            head = await self._store.head()
             if self._task is None:  # nobody else began meanwhile
+                self._position = self._begin = min(after, head)  # what came since this reader's end is kept for it
                 self._task = asyncio.create_task(self._follow())
         if self._position <= after:
             await self._news.wait()

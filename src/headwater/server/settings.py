@@ -33,7 +33,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The chain, as PEM."""
     key: Path | None = None
     users: Path | None = None
-    """Lines of ``name:password``. None: nobody has to say who he is."""
+    """Lines of ``name:password`` or ``name:password:groups``. None: nobody is asked who he is or kept from anything."""
     insecure: bool = False
     """Listen without TLS where other machines can connect."""
     advertise: str | None = None

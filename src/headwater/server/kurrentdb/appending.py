@@ -13,6 +13,8 @@ from headwater.backend import Appended
 from headwater.errors import HeadwaterError, TooLarge
 from headwater.limits import Limits
 from headwater.queries import ANY, NO_STREAM, STREAM_EXISTS, ExpectedVersion
+from headwater.server.accounts import User
+from headwater.server.kurrentdb.access import WRITE, Access
 from headwater.server.kurrentdb.messages import message
 from headwater.server.kurrentdb.recorded import name_of
 from headwater.server.kurrentdb.refusals import Refused, invalid, packed, refusal_of, stream_deleted
@@ -37,14 +39,16 @@ _BATCH = message("event_store.client.streams.BatchAppendResp")
 class Appending:
     """Appends to one store."""
 
-    def __init__(self, storing: Storing, limits: Limits, backend: str) -> None:
+    def __init__(self, storing: Storing, access: Access, limits: Limits, backend: str) -> None:
         self._storing = storing
+        self._access = access
         self._limits = limits
         self._one_queue = backend in _ONE_QUEUE
 
     async def append(self, requests: AsyncIterator[Any], call: Call) -> Any:
         """One append: options first, then a message for each event."""
         stream, expected, proposals = await self._gathered(requests)
+        await self._access.check(call.user, stream, WRITE)
         left = call.seconds_left()
         if left is not None and left <= 0:
             raise Refused(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline is over: nothing was appended")
@@ -91,14 +95,14 @@ class Appending:
         if first is None:
             return
         if first.is_final:  # one batch is all that many clients send on a call: it needs no tasks of its own
-            gathered = _Gathered(first)
+            gathered = _Gathered(first, call.user)
             gathered.add(first)
             self.check(gathered)
             yield await self.batch(gathered, None)
             first = await anext(requests, None)
             if first is None:
                 return
-        batches = _Batches(self, first)
+        batches = _Batches(self, first, call.user)
         reading = asyncio.create_task(batches.read(requests))
         try:
             while (answer := await batches.answers.get()) is not None:
@@ -128,11 +132,15 @@ class Appending:
         except TimeoutError:
             _fill_error(response.error, grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline is over", "Timeout")
         except Refused as refused:
-            _fill_error(response.error, refused.code, refused.details, "BadRequest", message=refused.details)
+            if refused.code is grpc.StatusCode.PERMISSION_DENIED:
+                _fill_error(response.error, refused.code, refused.details, "AccessDenied")
+            else:
+                _fill_error(response.error, refused.code, refused.details, "BadRequest", message=refused.details)
         return response
 
     async def _batch(self, response: Any, gathered: _Gathered) -> None:
         stream = name_of(gathered.options.stream_identifier)
+        await self._access.check(gathered.user, stream, WRITE)
         try:
             expected = expectation_of(gathered.options, "expected_stream_position", "stream_position")
             proposals = [proposal_of(each) for each in gathered.messages]
@@ -168,7 +176,8 @@ class Appending:
 class _Gathered:
     """A batch as it comes in, in one or more chunks."""
 
-    def __init__(self, request: Any) -> None:
+    def __init__(self, request: Any, user: User | None) -> None:
+        self.user = user
         self.correlation = request.correlation_id
         self.options = request.options
         self.messages: list[Any] = []
@@ -198,7 +207,8 @@ class _Gathered:
 class _Batches:
     """The batches of one call: at most so many under way, those of one stream one after the other where they must."""
 
-    def __init__(self, appending: Appending, first: Any) -> None:
+    def __init__(self, appending: Appending, first: Any, user: User | None) -> None:
+        self._user = user
         self.answers: asyncio.Queue[Any] = asyncio.Queue()
         self.room = asyncio.Semaphore(BATCHES_MOST)
         self._appending = appending
@@ -224,7 +234,7 @@ class _Batches:
         if gathered is None:
             if len(self._coming) >= BATCHES_MOST:
                 raise invalid(f"more than {BATCHES_MOST} batches are begun and not final")
-            gathered = self._coming[key] = _Gathered(request)
+            gathered = self._coming[key] = _Gathered(request, self._user)
         gathered.add(request)
         self._appending.check(gathered)
         if request.is_final:

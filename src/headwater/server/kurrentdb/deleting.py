@@ -7,6 +7,7 @@ from typing import Any
 
 from headwater.errors import WrongExpectedVersion
 from headwater.queries import ANY, NO_STREAM, STREAM_EXISTS, ExpectedVersion
+from headwater.server.kurrentdb.access import DELETE, Access
 from headwater.server.kurrentdb.messages import message
 from headwater.server.kurrentdb.recorded import name_of
 from headwater.server.kurrentdb.refusals import Refused, invalid, stream_deleted, wrong_version
@@ -25,13 +26,15 @@ _NUMBERS: dict[object, int] = {ANY: -2, NO_STREAM: -1, STREAM_EXISTS: -4}
 class Deleting:
     """Deletions in one store."""
 
-    def __init__(self, store: EventStore, metadata: Metadata) -> None:
+    def __init__(self, store: EventStore, metadata: Metadata, access: Access) -> None:
         self._store = store
         self._metadata = metadata
+        self._access = access
 
     async def delete(self, request: Any, call: Call) -> Any:
         """Hide the events there are from the stream's readers."""
         stream, expected = _asked(request)
+        await self._access.check(call.user, stream, DELETE)
         return await asyncio.shield(self._delete(stream, expected))
 
     async def _delete(self, stream: str, expected: ExpectedVersion) -> Any:
@@ -40,15 +43,18 @@ class Deleting:
         except WrongExpectedVersion as wrong:
             raise _refused("Delete stream", wrong, expected) from None
         await self._metadata.deleted(stream)
+        self._access.changed(stream)
         return await self._response("DeleteResp")
 
     async def tombstone(self, request: Any, call: Call) -> Any:
         """Hide them, and refuse the name for ever."""
         stream, expected = _asked(request)
+        await self._access.check(call.user, stream, DELETE)
         try:
             await self._store.tombstone_stream(stream, expected=expected)
         except WrongExpectedVersion as wrong:
             raise _refused("Tombstone stream", wrong, expected) from None
+        self._access.changed(stream)
         return await self._response("TombstoneResp")
 
     async def _response(self, name: str) -> Any:

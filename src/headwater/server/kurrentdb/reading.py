@@ -8,10 +8,11 @@ from typing import Any
 
 from headwater.backend import StreamInfo
 from headwater.server.following import Following
+from headwater.server.kurrentdb.access import READ, Access
 from headwater.server.kurrentdb.filters import Filter, filter_of
 from headwater.server.kurrentdb.recorded import name_of
 from headwater.server.kurrentdb.refusals import invalid, stream_deleted
-from headwater.server.kurrentdb.rendering import Rendering
+from headwater.server.kurrentdb.rendering import Rendering, Sight
 from headwater.server.kurrentdb.rpc import Call
 from headwater.server.kurrentdb.subscribing import Subscribing
 from headwater.server.kurrentdb.system import is_metadata, subject_of
@@ -20,14 +21,16 @@ from headwater.store import EventStore
 
 __all__ = ["Reading", "refuse_tombstoned"]
 
+ALL = "$all"
 COUNT_MOST = (1 << 62) - 1
 
 
 class Reading:
     """Reads of one store."""
 
-    def __init__(self, store: EventStore, following: Following) -> None:
+    def __init__(self, store: EventStore, following: Following, access: Access) -> None:
         self._store = store
+        self._access = access
         self._subscribing = Subscribing(store, following)
 
     async def read(self, request: Any, call: Call) -> AsyncGenerator[Any, None]:
@@ -38,12 +41,15 @@ class Reading:
         source = options.WhichOneof("stream_option")
         if source is None or options.WhichOneof("count_option") is None:
             raise invalid("the read says neither a stream nor all, or neither a count nor a subscription")
-        virtual = virtual_of(name_of(options.stream.stream_identifier)) if source == "stream" else None
+        name = name_of(options.stream.stream_identifier) if source == "stream" else ALL
+        await self._access.check(call.user, name, READ)
+        virtual = virtual_of(name)
         rendering = Rendering(
             self._store,
             structured=options.uuid_option.WhichOneof("content") == "structured",
             resolve=options.resolve_links,
             virtual=virtual,
+            sight=Sight(self._access, call.user),
         )
         async with aclosing(self._responses(options, source, virtual, rendering)) as responses:
             async for response in responses:

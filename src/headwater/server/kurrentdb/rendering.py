@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import time
 from contextlib import aclosing
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from headwater.events import Event
+from headwater.server.accounts import User
+from headwater.server.kurrentdb.access import READ, Access
 from headwater.server.kurrentdb.messages import message
 from headwater.server.kurrentdb.recorded import LINK, fill_link, fill_recorded
 from headwater.server.kurrentdb.system import DELETED, subject_of
 from headwater.server.kurrentdb.virtual import Virtual
 from headwater.store import EventStore
 
-__all__ = ["Rendering", "now"]
+__all__ = ["Rendering", "Sight", "now"]
 
 _RESPONSE = message("event_store.client.streams.ReadResp")
+
+
+class Sight(NamedTuple):
+    """What a reader may see: links are not followed into streams that he may not read."""
+
+    access: Access
+    user: User | None
 
 
 class Rendering:
@@ -30,12 +39,14 @@ class Rendering:
         structured: bool,
         resolve: bool,
         virtual: Virtual | None = None,
+        sight: Sight | None = None,
         response: Any = _RESPONSE,
     ) -> None:
         self._store = store
         self._structured = structured
         self._resolve = resolve
         self._virtual = virtual
+        self._sight = sight
         self._response = response
 
     async def of(self, event: Event) -> Any:
@@ -47,7 +58,7 @@ class Rendering:
             fill_link(
                 shown.link if self._resolve else shown.event, self._virtual.name, event, structured=self._structured
             )
-            if self._resolve:
+            if self._resolve and await self._sees(event.stream):
                 fill_recorded(shown.event, event, structured=self._structured)
         elif self._resolve and event.type == LINK:
             fill_recorded(shown.link, event, structured=self._structured)
@@ -74,14 +85,21 @@ class Rendering:
         return response
 
     async def _target(self, link: Event) -> Event | None:
-        """The event that a link stands for; None where it is gone, or the link names none."""
-        revision, at, stream = link.raw_data.decode(errors="replace").partition("@")
-        if not (at and stream and revision.isdecimal() and len(revision) < 19):
+        """The event that a link stands for; None where it is gone, not to be seen, or the link names none."""
+        stream, revision = _named(link)
+        if stream is None or not await self._sees(stream):
             return None
-        async with aclosing(self._store.read(stream, after=int(revision), before=int(revision) + 2)) as events:
+        async with aclosing(self._store.read(stream, after=revision, before=revision + 2)) as events:
             async for event in events:
                 return event
         return None
+
+    async def sees_target(self, link: Event) -> bool:
+        """Whether the reader may see what a link stands for, be it there or not."""
+        return await self._sees(_named(link)[0])
+
+    async def _sees(self, stream: str | None) -> bool:
+        return self._sight is None or stream is None or await self._sight.access.allows(self._sight.user, stream, READ)
 
     def confirmation(self, subscription: str) -> Any:
         """The first response to a subscriber."""
@@ -105,12 +123,13 @@ class Rendering:
     def caught_up(self, *, revision: int | None = None, position: int | None = None) -> Any:
         """The reader has all there is: of a stream up to a revision, of the log up to a position."""
         response = self._response()
-        now(response.caught_up.timestamp)
-        if revision is not None:
-            response.caught_up.stream_revision = revision
-        if position is not None:
-            response.caught_up.position.commit_position = position
-            response.caught_up.position.prepare_position = position
+        _place(response.caught_up, revision, position)
+        return response
+
+    def fell_behind(self, *, revision: int | None = None, position: int | None = None) -> Any:
+        """It had, up to there, and was too slow for what came since: that is read from the store again."""
+        response = self._response()
+        _place(response.fell_behind, revision, position)
         return response
 
     def ends(self, first: int | None, last: int | None) -> list[Any]:
@@ -124,6 +143,22 @@ class Rendering:
         return responses
 
 
+def _named(link: Event) -> tuple[str | None, int]:
+    """The stream and revision that a link names; no stream where it can't be read."""
+    revision, _, stream = link.raw_data.decode(errors="replace").partition("@")
+    if not (stream and revision.isdecimal() and len(revision) < 19):
+        return None, 0
+    return stream, int(revision)
+
+
 def now(timestamp: Any) -> None:
     """Write the present time into a protobuf timestamp."""
     timestamp.seconds, timestamp.nanos = divmod(time.time_ns(), 1_000_000_000)
+
+
+def _place(target: Any, revision: int | None, position: int | None) -> None:
+    now(target.timestamp)
+    if revision is not None:
+        target.stream_revision = revision
+    if position is not None:
+        target.position.commit_position = target.position.prepare_position = position

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import grpc
 
 from headwater.errors import HeadwaterError
+from headwater.server.accounts import User
 from headwater.server.kurrentdb.messages import message, service_methods
 from headwater.server.kurrentdb.refusals import Refused, refusal_of
 
@@ -24,8 +25,8 @@ log = logging.getLogger("headwater.server")
 _MALFORMED = object()
 """What a message becomes that can't be read: the call refuses it, instead of the library with an internal error."""
 
-Guard = Callable[[Mapping[str, str]], str]
-"""From a call's headers to the name of its user; raises ``Refused``."""
+Guard = Callable[[Mapping[str, str]], User]
+"""From a call's headers to its user; raises ``Refused``."""
 
 _SENTENCES = {
     "event_store.client.projections.Projections": (
@@ -51,9 +52,10 @@ class Call:
 
     __slots__ = ("_context", "user")
 
-    def __init__(self, context: Any, user: str | None) -> None:
+    def __init__(self, context: Any, user: User | None) -> None:
         self._context = context
         self.user = user
+        """Who has made it; None where the server knows no users: then nobody is kept from anything."""
 
     @property
     def headers(self) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -9,13 +10,15 @@ from typing import Any, Self
 import grpc
 
 from headwater.errors import StoreUnavailable
-from headwater.server.accounts import Accounts
+from headwater.server.accounts import Accounts, User
 from headwater.server.following import Following
 from headwater.server.health import Health
 from headwater.server.kurrentdb.about import About
+from headwater.server.kurrentdb.access import Access
 from headwater.server.kurrentdb.appending import Appending
 from headwater.server.kurrentdb.deleting import Deleting
 from headwater.server.kurrentdb.groups import PersistentSubscriptions
+from headwater.server.kurrentdb.groups.lease import Server
 from headwater.server.kurrentdb.reading import Reading
 from headwater.server.kurrentdb.refusals import Refused
 from headwater.server.kurrentdb.rpc import Calls, Service
@@ -43,13 +46,18 @@ class KurrentServer:
         self._server: Any = None
         self.health = None if settings.health_port is None else Health(settings.host, settings.health_port, store.head)
         self.port = settings.port
-        self._groups = PersistentSubscriptions(store, self._following)
+        access = Access(store)
+        self._groups = PersistentSubscriptions(store, self._following, access, self._me)
         self._metadata = Metadata(store)
         own = [self._groups.service(), *self._about.own()]
-        self._about.services = services = [*_services(store, self._following, self._metadata), *own]
+        self._about.services = services = [*_services(store, self._following, self._metadata, access), *own]
         self._calls = Calls(services, None if self._accounts is None else self._guard)
 
-    def _guard(self, headers: Mapping[str, str]) -> str:
+    def _me(self) -> Server:
+        """This server, as the others over the same store know it."""
+        return Server(f"{socket.gethostname()}:{self.port}", *self._settings.address(self.port))
+
+    def _guard(self, headers: Mapping[str, str]) -> User:
         assert self._accounts is not None
         user = self._accounts.user_of(headers.get("authorization"))
         if user is None:
@@ -108,12 +116,12 @@ class KurrentServer:
         await self.stop()
 
 
-def _services(store: EventStore, following: Following, metadata: Metadata) -> list[Service]:
-    storing = Storing(store, metadata)
-    reading = Reading(store, following)
-    appending = Appending(storing, store.limits, store.capabilities.backend)
-    deleting = Deleting(store, metadata)
-    sessions = Sessions(store, storing)
+def _services(store: EventStore, following: Following, metadata: Metadata, access: Access) -> list[Service]:
+    storing = Storing(store, metadata, access)
+    reading = Reading(store, following, access)
+    appending = Appending(storing, access, store.limits, store.capabilities.backend)
+    deleting = Deleting(store, metadata, access)
+    sessions = Sessions(store, storing, access)
     return [
         Service(
             "event_store.client.streams.Streams",

@@ -14,6 +14,7 @@ from headwater.backend import Appended, StreamInfo
 from headwater.errors import AppendConditionFailed, DuplicateEvent, StreamDeleted, TooLarge
 from headwater.events import JSON
 from headwater.queries import ANY, NO_STREAM, STREAM_EXISTS, AppendCondition, ExpectedVersion, Query, QueryItem
+from headwater.server.kurrentdb.access import READ, WRITE, Access
 from headwater.server.kurrentdb.messages import message
 from headwater.server.kurrentdb.recorded import BYTES, id_of
 from headwater.server.kurrentdb.refusals import Refused, detailed, invalid
@@ -38,9 +39,10 @@ ATTEMPTS = 20
 class Sessions:
     """Such appends to one store."""
 
-    def __init__(self, store: EventStore, storing: Storing) -> None:
+    def __init__(self, store: EventStore, storing: Storing, access: Access) -> None:
         self._store = store
         self._storing = storing
+        self._access = access
 
     async def append_session(self, requests: AsyncIterator[Any], call: Call) -> Any:
         """A message for each stream, with what is expected of it and its records."""
@@ -58,6 +60,7 @@ class Sessions:
             self._check_size(parts)
         if not parts:
             raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "The append session has no requests.")
+        await self._check_access(call, (each.stream for each in parts), WRITE)
         results = await self._appended(parts)
         response = message(f"{_PACKAGE}.AppendSessionResponse")()
         for part, result in zip(parts, results, strict=True):
@@ -73,6 +76,8 @@ class Sessions:
         for record in request.records:
             grouped.setdefault(_named(record.stream), []).append(record)
         parts = [Streamwise(stream, ANY, _proposals(records)) for stream, records in grouped.items()]
+        await self._check_access(call, (each.stream for each in parts), WRITE)
+        await self._check_access(call, {check.stream_state.stream for check in request.checks} - set(grouped), READ)
         self._check_size(parts)
         results = await self._checked(parts, request.checks) if request.checks else await self._appended(parts)
         response = message(f"{_PACKAGE}.AppendRecordsResponse")()
@@ -80,6 +85,10 @@ class Sessions:
             response.revisions.add(stream=part.stream, revision=result.version - 1)
         response.position = max(each.position for each in results)
         return response
+
+    async def _check_access(self, call: Call, streams: Iterable[str], right: str) -> None:
+        for stream in streams:
+            await self._access.check(call.user, stream, right)
 
     async def _appended(self, parts: list[Streamwise], *, told: bool = True) -> list[Appended]:
         """Append. Conflicts are ``told`` as version 2 of the protocol tells them, or left as they are."""

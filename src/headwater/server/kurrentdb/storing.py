@@ -16,6 +16,7 @@ from headwater.backend import Appended
 from headwater.errors import DuplicateEvent, WrongExpectedVersion
 from headwater.events import NewEvent
 from headwater.queries import ANY, NO_STREAM, STREAM_EXISTS, AppendCondition, Expected, ExpectedVersion
+from headwater.server.kurrentdb.access import Access
 from headwater.server.kurrentdb.recorded import id_of, new_event, original_id, uuid_of
 from headwater.server.kurrentdb.refusals import invalid
 from headwater.server.kurrentdb.system import Metadata, is_metadata
@@ -88,9 +89,10 @@ def expectation_of(options: Any, oneof: str, number: str) -> ExpectedVersion:
 class Storing:
     """Appends to one store."""
 
-    def __init__(self, store: EventStore, metadata: Metadata) -> None:
+    def __init__(self, store: EventStore, metadata: Metadata, access: Access) -> None:
         self._store = store
         self._metadata = metadata
+        self._access = access
         self._later: set[asyncio.Task[None]] = set()
 
     async def append(self, stream: str, expected: ExpectedVersion, proposals: Sequence[Proposal]) -> Appended:
@@ -181,6 +183,7 @@ class Storing:
         async def follow() -> None:
             await asyncio.sleep(LATER_SECONDS)
             for part in parts:
+                self._access.changed(part.stream)
                 if is_metadata(part.stream):
                     await self._metadata.written(part.stream)
                 else:
@@ -191,6 +194,7 @@ class Storing:
         task.add_done_callback(self._later.discard)
 
     async def _follow(self, part: Streamwise, result: Appended) -> None:
+        self._access.changed(part.stream)
         if is_metadata(part.stream):
             await self._metadata.written(part.stream)
         elif result.version == len(part.proposals):

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 
 from headwater.queries import Query, QueryItem
-from headwater.server.following import Following
+from headwater.server.following import Following, Stretch
 from headwater.server.kurrentdb.filters import Filter
 from headwater.server.kurrentdb.recorded import name_of
 from headwater.server.kurrentdb.refusals import Refused, stream_deleted
@@ -42,19 +42,21 @@ class Subscribing:
             after = given.position.commit_position
             await self.check_position(after)
         yield rendering.confirmation(str(uuid.uuid4()))
-        live, told = False, after
+        pace, told = _Pace(), after
         async with aclosing(self._following.stretches(after, filter.query)) as stretches:
             async for stretch in stretches:
+                if pace.falls_behind(stretch):
+                    yield rendering.fell_behind(position=after)
                 for event in stretch.events:
                     if filter.matches(event):
                         yield await rendering.of(event)
-                due = filter.interval and (stretch.upto - told >= filter.interval or (stretch.live and not live))
+                after, catches_up = stretch.upto, pace.catches_up(stretch)
+                due = filter.interval and (stretch.upto - told >= filter.interval or catches_up)
                 if due and stretch.upto:
                     told = stretch.upto
                     yield rendering.checkpoint(told)
-                if stretch.live and not live:
+                if catches_up:
                     yield rendering.caught_up(position=stretch.upto)
-                live = stretch.live
 
     async def _of_stream(self, given: Any, stream: str, rendering: Rendering) -> AsyncGenerator[Any, None]:
         info = await self._store.stream(stream)
@@ -71,31 +73,34 @@ class Subscribing:
                 async for event in events:
                     yield await rendering.of(event)
                     version = event.version
-        live = False
+        pace = _Pace()
         query = Query([QueryItem(streams=[stream])])
         async with aclosing(self._following.stretches(head, query)) as stretches:
             async for stretch in stretches:
+                if pace.falls_behind(stretch):
+                    yield rendering.fell_behind(revision=version - 1)
                 for event in stretch.events:
                     if event.version > version:
                         yield await rendering.of(event)
                         version = event.version
-                if stretch.live and not live:
+                if pace.catches_up(stretch):
                     yield rendering.caught_up(revision=version - 1)
-                live = stretch.live
 
     async def _made_up(self, given: Any, virtual: Virtual, rendering: Rendering) -> AsyncGenerator[Any, None]:
         where = given.WhichOneof("revision_option")
         after = given.revision if where == "revision" else await self._store.head() if where == "end" else 0
         yield rendering.confirmation(str(uuid.uuid4()))
-        live = False
+        pace = _Pace()
         async with aclosing(self._following.stretches(after, virtual.query)) as stretches:
             async for stretch in stretches:
+                if pace.falls_behind(stretch):
+                    yield rendering.fell_behind(revision=after)
                 for event in stretch.events:
                     if virtual.wants(event):
                         yield await rendering.of(event)
-                if stretch.live and not live:
-                    yield rendering.caught_up(revision=stretch.upto)
-                live = stretch.live
+                after = stretch.upto
+                if pace.catches_up(stretch):
+                    yield rendering.caught_up(revision=after)
 
     async def check_position(self, position: int) -> None:
         """Refuse a position that this log has not come to: it was saved from another one, or before a restore."""
@@ -106,3 +111,22 @@ class Subscribing:
                 "Unexpected FilteredReadAllResult: InvalidPosition. "
                 f"The position {position} is behind the end of the log, {head}: was it saved from another store?",
             )
+
+
+class _Pace:
+    """Whether a subscriber keeps up: what it was told last, so that it is told only what changes."""
+
+    def __init__(self) -> None:
+        self._caught_up = False
+
+    def falls_behind(self, stretch: Stretch) -> bool:
+        """It had all there was, and what came next is in memory no more."""
+        fell = self._caught_up and not stretch.kept
+        self._caught_up = self._caught_up and not fell
+        return fell
+
+    def catches_up(self, stretch: Stretch) -> bool:
+        """It has all there is, for the first time since it began or fell behind."""
+        catches = stretch.live and not self._caught_up
+        self._caught_up = self._caught_up or catches
+        return catches

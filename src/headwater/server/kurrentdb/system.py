@@ -19,7 +19,7 @@ from headwater.events import Event, NewEvent
 from headwater.queries import ANY, Query, QueryItem
 from headwater.store import EventStore
 
-__all__ = ["DELETED", "METADATA", "Metadata", "is_metadata", "last_event", "subject_of"]
+__all__ = ["DELETED", "METADATA", "Metadata", "is_metadata", "last_event", "object_of", "subject_of"]
 
 log = logging.getLogger("headwater.server")
 
@@ -87,7 +87,7 @@ class Metadata:
         A stream that does not exist yet gets its policy with its first event.
         """
         subject = subject_of(stream)
-        about = _about(await last_event(self._store, stream))
+        about = object_of(await last_event(self._store, stream))
         if about.get("$tb") == DELETED:
             info = await self._store.stream(subject)
             if info is not None and info.state == "open":
@@ -107,7 +107,7 @@ class Metadata:
     async def deleted(self, stream: str) -> None:
         """A stream was deleted: say so in its metadata, as clients expect to find it there."""
         present = await last_event(self._store, _PREFIX + stream)
-        about = _about(present)
+        about = object_of(present)
         await self._store.append(_PREFIX + stream, [NewEvent(METADATA, {**about, "$tb": DELETED})])
 
     async def _watch(self) -> None:
@@ -139,7 +139,7 @@ class Metadata:
                     if self._early is not None:
                         self._early.add(stream)
                     return False
-                policy = _policy(_about(await last_event(self._store, _PREFIX + stream)))
+                policy = _policy(object_of(await last_event(self._store, _PREFIX + stream)))
                 if info.state != "tombstoned" and info.policy != policy:
                     await self._store.set_policy(
                         stream,
@@ -160,7 +160,8 @@ def _policy(about: dict[str, Any]) -> StreamPolicy:
     return StreamPolicy(0 if before is None else before + 1, timedelta(seconds=age) if age else None, count or None)
 
 
-def _about(event: Event | None) -> dict[str, Any]:
+def object_of(event: Event | None) -> dict[str, Any]:
+    """The JSON object that an event holds; empty where it holds none."""
     if event is None:
         return {}
     try:

@@ -64,11 +64,6 @@ class Described(msgspec.Struct, frozen=True):
         """Where links to what its consumers could not handle are."""
         return f"$persistentsubscription-{self.key}-parked"
 
-    @property
-    def checkpoint(self) -> str:
-        """The name under which its place is kept."""
-        return f"kurrentdb/{self.id}"
-
     def wanted(self) -> Filter:
         """Which events of the log it gets."""
         if self.source == ALL:

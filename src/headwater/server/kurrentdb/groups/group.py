@@ -21,13 +21,14 @@ from headwater.events import Event
 from headwater.server.following import Following
 from headwater.server.kurrentdb.groups.consumers import Consumer, Message, chosen
 from headwater.server.kurrentdb.groups.described import Described
+from headwater.server.kurrentdb.groups.lease import LEASE_SECONDS, Lease, Lost
 from headwater.server.kurrentdb.groups.parking import Parking
 from headwater.server.kurrentdb.recorded import link_id, original_id
 from headwater.server.kurrentdb.refusals import Refused, case, refusal_of
 from headwater.server.kurrentdb.virtual import virtual_of
 from headwater.store import EventStore
 
-__all__ = ["Group"]
+__all__ = ["Group", "dropped"]
 
 log = logging.getLogger("headwater.server")
 
@@ -35,11 +36,18 @@ TICK_SECONDS = 1.0
 """How often it looks for what was not answered in time, and whether its place is to be kept."""
 
 
+RENEW_SECONDS = LEASE_SECONDS * 0.75
+"""It renews its lease when less than this is left."""
+
+
 class Group:
     """One group while it has consumers. Without any it is not in memory: its place is."""
 
-    def __init__(self, store: EventStore, following: Following, described: Described) -> None:
+    def __init__(self, store: EventStore, following: Following, described: Described, lease: Lease) -> None:
         self.described = described
+        self.lost = False
+        """Another server deals it by now, or it was changed: whoever comes begins anew."""
+        self._lease = lease
         self.consumers: list[Consumer] = []
         self.retrying: deque[Message] = deque()
         self.waiting: deque[Message] = deque()
@@ -51,6 +59,7 @@ class Group:
         self._virtual = virtual_of(described.source)
         self._open: dict[int, None] = {}  # positions of what is not out of hand, in order
         self._read_to = self._seen = 0
+        self._begun = False
         self._handled = 0
         self._kept_at = time.monotonic()
         self._turn = 0
@@ -58,9 +67,10 @@ class Group:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Go on from where the group was."""
-        kept = await self._store.checkpoints.load(self.described.checkpoint)
-        self.kept = self._read_to = self._seen = kept.position if kept is not None else self.described.after
+        """Go on from where the group was. ``Refused`` where another server deals it."""
+        place = await self._lease.take()
+        self._begun = place is not None
+        self.kept = self._read_to = self._seen = place if place is not None else self.described.after
         self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._tick())]
 
     def connect(self, consumer: Consumer) -> None:
@@ -93,8 +103,8 @@ class Group:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for consumer in self.consumers:
             consumer.outgoing.put_nowait(reason)
-        with contextlib.suppress(HeadwaterError):  # the next start begins a little earlier
-            await self._keep()
+        with contextlib.suppress(HeadwaterError, Lost):  # the next start begins a little earlier
+            await self._keep(release=True)
 
     @property
     def last_known(self) -> int:
@@ -182,7 +192,9 @@ class Group:
                 self._deal()
 
     def _deal(self) -> None:
-        """Give out what waits, retries first, as far as consumers have room."""
+        """Give out what waits, retries first, as far as consumers have room. Nothing once the lease has run out."""
+        if self._lease.left() <= 0:
+            return
         for queue in (self.retrying, self.waiting):
             blocked: list[Message] = []
             while queue and any(each.free > 0 for each in self.consumers):
@@ -211,6 +223,9 @@ class Group:
             self.retrying.append(message)
 
     async def _park(self, message: Message, reason: str) -> None:
+        if self._lease.left() <= 0:
+            self.retrying.append(message)  # whoever deals the group now may have parked it
+            return
         try:
             await self.parking.park(message, reason)
         except HeadwaterError as error:  # it stays in hand, and comes again
@@ -227,8 +242,13 @@ class Group:
                 if timeout:
                     await self._time_out(time.monotonic() - timeout)
                 await self.parking.settle()
-                if self._is_due():
+                if self._is_due() or self._lease.left() < RENEW_SECONDS:
                     await self._keep()
+                    self._deal()
+            except Lost as lost:
+                self.lost = True
+                self._end(lost.refused or dropped(self.described))
+                return
             except HeadwaterError as error:
                 log.warning("group %s can't keep its place just now: %s", self.described.key, error)
 
@@ -253,9 +273,17 @@ class Group:
             0 < about.max_checkpoint_count <= self._handled
         )
 
-    async def _keep(self) -> None:
+    async def _keep(self, *, release: bool = False) -> None:
         place = next(iter(self._open)) - 1 if self._open else self._read_to
         self._handled, self._kept_at = 0, time.monotonic()
-        if place > self.kept:
-            await self._store.checkpoints.save(self.described.checkpoint, place)
-            self.kept = place
+        place = max(place, self.kept)
+        begun = self._begun or place > self.kept  # until then, where it starts may be changed
+        await self._lease.save(place if begun else None, release=release)
+        self.kept, self._begun = place, begun
+
+
+def dropped(group: Described) -> Refused:
+    """What its consumers are told when it is changed or deleted."""
+    trailers = case("persistent-subscription-dropped", stream_name=group.source, group_name=group.group)
+    text = f"Subscription group {group.group} on stream {group.source} was dropped."
+    return Refused(grpc.StatusCode.CANCELLED, text, trailers)

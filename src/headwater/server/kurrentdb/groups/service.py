@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 import grpc
 
 from headwater.server.following import Following
+from headwater.server.kurrentdb.access import READ, Access, refuse_unless_operator
 from headwater.server.kurrentdb.groups.consumers import Consumer, Message
 from headwater.server.kurrentdb.groups.described import ALL, Described, described, source_of
-from headwater.server.kurrentdb.groups.group import Group
+from headwater.server.kurrentdb.groups.group import Group, dropped
+from headwater.server.kurrentdb.groups.lease import Lease, Server, dismiss, place_of
 from headwater.server.kurrentdb.groups.parking import Parking
 from headwater.server.kurrentdb.groups.register import Register
 from headwater.server.kurrentdb.groups.showing import shown
 from headwater.server.kurrentdb.messages import message
 from headwater.server.kurrentdb.recorded import LINK, name_of, uuid_of
 from headwater.server.kurrentdb.refusals import Refused, case, invalid
-from headwater.server.kurrentdb.rendering import Rendering
+from headwater.server.kurrentdb.rendering import Rendering, Sight
 from headwater.server.kurrentdb.rpc import Call, Service
 from headwater.server.kurrentdb.virtual import virtual_of
 from headwater.store import EventStore
@@ -34,12 +36,15 @@ ROOM_MOST = 10_000
 class PersistentSubscriptions:
     """The groups of one store, and those at work in this process."""
 
-    def __init__(self, store: EventStore, following: Following) -> None:
+    def __init__(self, store: EventStore, following: Following, access: Access, me: Callable[[], Server]) -> None:
+        self._me = me
         self._store = store
+        self._access = access
         self._following = following
         self._register = Register(store)
         self._groups: dict[str, Group] = {}
         self._starting = asyncio.Lock()
+        self._closed: Exception | None = None
 
     def service(self) -> Service:
         """The methods, by their names in the protocol."""
@@ -59,11 +64,13 @@ class PersistentSubscriptions:
 
     async def create(self, request: Any, call: Call) -> Any:
         """A new group."""
+        refuse_unless_operator(call.user)
         await self._register.create(await described(request.options, self._store))
         return message(f"{_PACKAGE}.CreateResp")()
 
     async def update(self, request: Any, call: Call) -> Any:
         """Change a group; its consumers have to come again."""
+        refuse_unless_operator(call.user)
         options = request.options
         present = await self._register.find(source_of(options), options.group_name)
         await self._register.change(await described(options, self._store, present))
@@ -72,6 +79,7 @@ class PersistentSubscriptions:
 
     async def delete(self, request: Any, call: Call) -> Any:
         """Strike a group out, and send its consumers away."""
+        refuse_unless_operator(call.user)
         present = await self._register.find(source_of(request.options), request.options.group_name)
         await self._register.delete(present)
         await self._drop(present)
@@ -103,12 +111,13 @@ class PersistentSubscriptions:
 
     async def _show(self, present: Described, target: Any) -> None:
         group = self._groups.get(present.key)
-        kept = await self._store.checkpoints.load(present.checkpoint)
+        kept = await place_of(self._store._backend, present.id)
         parked = await Parking(self._store, present).count()
-        shown(target, present, group, kept.position if kept is not None else None, parked)
+        shown(target, present, group, kept, parked)
 
     async def replay_parked(self, request: Any, call: Call) -> Any:
         """Bring back what a group has parked, now or when its next consumer comes."""
+        refuse_unless_operator(call.user)
         options = request.options
         present = await self._register.find(source_of(options), options.group_name)
         upto = options.stop_at if options.WhichOneof("stop_at_option") == "stop_at" else None
@@ -119,6 +128,7 @@ class PersistentSubscriptions:
 
     async def restart(self, request: Any, call: Call) -> Any:
         """Send all consumers away; groups begin anew with whoever comes."""
+        refuse_unless_operator(call.user)
         for group in list(self._groups.values()):
             await self._drop(group.described)
         return message("event_store.client.Empty")()
@@ -129,9 +139,11 @@ class PersistentSubscriptions:
         if first is None or first.WhichOneof("content") != "options":
             raise invalid("a consumer's first message is its options")
         options = first.options
+        await self._access.check(call.user, source_of(options), READ)
         present = await self._register.find(source_of(options), options.group_name)
         room = min(max(1, options.buffer_size), ROOM_MOST)
-        consumer = Consumer(room, call.peer, call.user or "anonymous", call.headers.get("connection-name", ""))
+        user = call.user.name if call.user is not None else "anonymous"
+        consumer = Consumer(room, call.peer, user, call.headers.get("connection-name", ""))
         group = await self._running(present)
         group.connect(consumer)
         answering = asyncio.create_task(_answers(group, consumer, requests))
@@ -139,7 +151,7 @@ class PersistentSubscriptions:
             response = message(f"{_PACKAGE}.ReadResp")()
             response.subscription_confirmation.subscription_id = present.key
             yield response
-            rendering = _rendering(self._store, present, options)
+            rendering = _rendering(self._store, present, options, Sight(self._access, call.user))
             while True:
                 given = await consumer.outgoing.get()
                 if given is None:
@@ -156,11 +168,15 @@ class PersistentSubscriptions:
 
     async def _running(self, present: Described) -> Group:
         async with self._starting:
+            if self._closed is not None:
+                raise self._closed
             group = self._groups.get(present.key)
-            if group is None or group.described != present:
-                if group is not None:  # another process has changed it
-                    await self._put_down(group, _dropped(group.described))
-                group = Group(self._store, self._following, present)
+            if group is None or group.lost or group.described != present:
+                if group is not None:  # another process has changed it, or deals it
+                    await self._put_down(group, dropped(group.described))
+                group = Group(
+                    self._store, self._following, present, Lease(self._store._backend, present.id, self._me())
+                )
                 await group.start()
                 self._groups[present.key] = group
             return group
@@ -179,35 +195,38 @@ class PersistentSubscriptions:
         async with self._starting:
             group = self._groups.get(present.key)
             if group is not None:
-                await self._put_down(group, _dropped(present))
+                await self._put_down(group, dropped(present))
+        if group is None or group.lost:
+            await dismiss(self._store._backend, present.id)
 
     async def close(self, reason: Exception) -> None:
-        """Send all consumers away, and keep where each group is."""
-        for group in list(self._groups.values()):
-            await self._put_down(group, reason)
+        """Send all consumers away for good, keep where each group is, and leave the groups to other servers."""
+        self._closed = reason
+        async with self._starting:
+            for group in list(self._groups.values()):
+                await self._put_down(group, reason)
 
 
-def _dropped(group: Described) -> Refused:
-    trailers = case("persistent-subscription-dropped", stream_name=group.source, group_name=group.group)
-    text = f"Subscription group {group.group} on stream {group.source} was dropped."
-    return Refused(grpc.StatusCode.CANCELLED, text, trailers)
-
-
-def _rendering(store: EventStore, group: Described, options: Any) -> Rendering:
+def _rendering(store: EventStore, group: Described, options: Any, sight: Sight) -> Rendering:
     return Rendering(
         store,
         structured=options.uuid_option.WhichOneof("content") == "structured",
         resolve=group.resolve_links,
         virtual=virtual_of(group.source),
+        sight=sight,
         response=message(f"{_PACKAGE}.ReadResp"),
     )
 
 
 async def _rendered(rendering: Rendering, given: Message, group: Group, consumer: Consumer) -> Any:
-    """The response; None where it is a link to nothing, which nobody can handle."""
+    """The response; None where it is a link that this consumer can't handle: to nothing, or to what it may not read."""
     response = await rendering.of(given.event)
     if group.described.resolve_links and given.event.type == LINK and not response.event.HasField("event"):
-        group.ack(consumer, group.id_of(given.event))
+        id = group.id_of(given.event)
+        if await rendering.sees_target(given.event):
+            group.ack(consumer, id)
+        else:
+            await group.nack(consumer, id, "park", "The consumer may not read the stream that the link leads to.")
         return None
     response.event.retry_count = given.retries
     return response

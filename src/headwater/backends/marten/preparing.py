@@ -36,19 +36,46 @@ class Preparer:
         self._rows = rows
         self._target = target
         self._dotnet_types = dict(target.dotnet_types)
+        self._turn = asyncio.Lock()
+        self._looking = 0  # appends that look something up, or wait for their turn to
 
     async def prepared(self, writes: Sequence[Write]) -> list[Write]:
-        """The writes, with ``Row``s for records. Raises ``NotSupported`` and ``InvalidEvent``."""
-        prepared = []
+        """The writes, with ``Row``s for records. Raises ``NotSupported`` and ``InvalidEvent``.
+
+        Appends leave here in the order in which they came, also where one has to look something up.
+        """
+        self._check(writes)
+        if not self._looking and not self._unknown(writes):
+            return self._made(writes)
+        self._looking += 1
+        try:
+            async with self._turn:
+                for alias in self._unknown(writes):
+                    await self._look_up(alias)
+                return self._made(writes)
+        finally:
+            self._looking -= 1
+
+    def _check(self, writes: Sequence[Write]) -> None:
         for write in writes:
             if write.stream is not None:
                 self._names.new_key(write.stream)
-            rows = []
             for record in write.records:
-                alias = self._target.aliases.alias(record.type)
-                if not self._target.may_append(alias):
+                if not self._target.may_append(self._target.aliases.alias(record.type)):
                     raise not_allowed(f"appends of {record.type!r}", f"append={record.type}, or append=yes for all,")
-                rows.append(self._rows.row(record, await self._dotnet_type(alias)))
+
+    def _unknown(self, writes: Sequence[Write]) -> list[str]:
+        """The aliases whose classes in .NET are still to be looked for."""
+        aliases = {self._target.aliases.alias(record.type) for write in writes for record in write.records}
+        return [alias for alias in aliases if alias not in self._dotnet_types]
+
+    def _made(self, writes: Sequence[Write]) -> list[Write]:
+        prepared = []
+        for write in writes:
+            rows = [
+                self._rows.row(record, self._dotnet_types[self._target.aliases.alias(record.type)])
+                for record in write.records
+            ]
             prepared.append(Write(write.stream, tuple(rows), write.expected, write.condition))
         return prepared
 
@@ -60,19 +87,20 @@ class Preparer:
         """By what an event type is looked for."""
         return self._target.aliases.key(kind)
 
-    async def _dotnet_type(self, alias: str) -> str:
-        """Marten's name of the class of an event type: as the URL says, or the application's own events.
+    async def _look_up(self, alias: str) -> None:
+        """Marten's name of the class of an event type, as the application's own events have it.
 
-        '' where neither knows: an application that has not registered the alias then says so by name, which its daemon
-        can be told to skip.
+        '' where none has: an application that has not registered the alias then says so by name, which its daemon can
+        be told to skip.
         """
-        known = self._dotnet_types.get(alias)
-        if known is None:
-            found = await self._connections.rows(self._statement, (alias,))
-            known = self._dotnet_types[alias] = found[0][0] if found else ""
-            if not known:
-                asyncio.get_running_loop().call_later(LOOK_AGAIN_SECONDS, self._dotnet_types.pop, alias, None)
-        return known
+        found = await self._connections.rows(self._statement, (alias,))
+        self._dotnet_types[alias] = found[0][0] if found else ""
+        if not found:
+            asyncio.get_running_loop().call_later(LOOK_AGAIN_SECONDS, self._forget, alias)
+
+    def _forget(self, alias: str) -> None:
+        if not self._looking:  # else somebody counts on it just now
+            self._dotnet_types.pop(alias, None)
 
 
 class MartenBound(BoundAppender):

@@ -68,4 +68,4 @@ class MemoryPromises(StorePromises):
             for reading in readings:
                 count, most = await _growth(reading)
                 assert count == events
-                assert most < 30_000_000, f"{most:,} bytes"
+                assert most < 40_000_000, f"{most:,} bytes"  # threads that follow a log in the background count too
